@@ -1,0 +1,121 @@
+//! Containers: every file becomes one [`Checkpoint`] with canonical (GGUF) names and keys.
+//!
+//! Opening reads headers only; no weight page is touched. Knows nothing of kernels, models or
+//! sessions.
+
+pub mod gguf;
+pub mod llama2c;
+pub mod names;
+pub mod safetensors;
+pub mod value;
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+pub use value::{Array, Metadata, Value, ValueType};
+
+use super::error::{Error, Result};
+use super::tensor::Tensor;
+
+/// Most tensors a file may declare: the largest known checkpoint (a 671B mixture in experts) has
+/// fewer than 2¹⁶.
+pub const MAX_TENSORS: u64 = 1 << 16;
+/// Most metadata keys.
+pub const MAX_KEYS: u64 = 1 << 20;
+/// Longest string of a key: 1 MiB.
+pub const MAX_STRING: u64 = 1 << 20;
+/// Longest template or merged array: 64 MiB.
+pub const MAX_LONG: u64 = 64 << 20;
+/// Most dimensions of a tensor.
+pub const MAX_DIMS: u32 = 4;
+/// Deepest nesting of arrays in metadata.
+pub const MAX_DEPTH: u32 = 4;
+
+/// Which container a checkpoint came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// GGUF, with its version.
+    Gguf(u32),
+    /// safetensors with the config.json beside it.
+    Safetensors,
+    /// llama2.c `.bin`, version 0 (legacy), 1 or 2.
+    Llama2c(u32),
+    /// The ancestor's extended header.
+    NineMl,
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Format::Gguf(v) => write!(f, "GGUF v{v}"),
+            Format::Safetensors => f.pad("safetensors"),
+            Format::Llama2c(v) => write!(f, "llama2.c v{v}"),
+            Format::NineMl => f.pad("9ML"),
+        }
+    }
+}
+
+/// How files are opened.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// Map files (the default) instead of reading them.
+    pub map: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { map: true }
+    }
+}
+
+/// A file (or a set of shards), parsed.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// What the user named: a file, or the folder of a safetensors model.
+    pub path: PathBuf,
+    /// The files it consists of, in order; `Tensor::file` indexes it.
+    pub files: Vec<PathBuf>,
+    /// Bytes of all files together.
+    pub file_bytes: u64,
+    /// The container.
+    pub format: Format,
+    /// Metadata under GGUF's keys, whatever the container.
+    pub meta: Metadata,
+    /// Tensors under GGUF's names, in file order.
+    pub tensors: IndexMap<String, Tensor>,
+    /// Things that are odd but not wrong, for `info`.
+    pub notes: Vec<String>,
+}
+
+impl Checkpoint {
+    /// Opens a model: the container is told by its first bytes, never by its name. A folder is
+    /// opened as safetensors (or as the one GGUF it holds).
+    pub fn open(path: &Path) -> Result<Checkpoint> {
+        Self::open_with(path, OpenOptions::default())
+    }
+
+    /// The architecture, `general.architecture`.
+    pub fn arch(&self) -> Result<&str> {
+        self.meta.str("general.architecture").map_err(|e| self.key_error(e))
+    }
+
+    /// Turns a metadata complaint into an error that names the file.
+    pub fn key_error(&self, what: String) -> Error {
+        Error::malformed(&self.path, what, None)
+    }
+
+    /// A tensor that has to be there.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.tensors
+            .get(name)
+            .ok_or_else(|| Error::malformed(&self.path, format!("tensor {name} is missing"), None))
+    }
+}
+
+impl Checkpoint {
+    /// [`Checkpoint::open`] with choices.
+    pub fn open_with(path: &Path, _how: OpenOptions) -> Result<Checkpoint> {
+        Err(Error::unsupported(path, "skeleton"))
+    }
+}

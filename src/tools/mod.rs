@@ -1,0 +1,1 @@
+//! Tools: one question, one answer. Options in, report out.

@@ -1,0 +1,1 @@
+//! The screen: state, keys, pixels. Talks to the engine by Command and Event only.
