@@ -112,11 +112,10 @@ fn rewind_and_redo_give_the_same_logits_bit_for_bit_without_prefill() {
         .expect("valid");
         s.step(&compute).expect("step");
         assert_eq!(s.stats().prefill_tokens, 0, "{kv:?}: nothing of the prompt is run again");
-        let mut again = Session::new(Arc::clone(&model), Setup {
-            n_ctx: 512,
-            kv: Some(kv),
-            ..Setup::default()
-        })
+        let mut again = Session::new(
+            Arc::clone(&model),
+            Setup { n_ctx: 512, kv: Some(kv), ..Setup::default() },
+        )
         .expect("session");
         again.push(&tokens[..start]).expect("fits");
         again.begin(0);
