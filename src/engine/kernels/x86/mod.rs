@@ -32,3 +32,6 @@ pub(super) fn has_avx512() -> bool {
         && std::arch::is_x86_feature_detected!("avx512dq")
         && std::arch::is_x86_feature_detected!("avx512vnni")
 }
+
+#[cfg(test)]
+mod tests;
