@@ -5,7 +5,7 @@ use super::*;
 use crate::engine::dtype::DType;
 use crate::engine::quant;
 
-const TYPES: [DType; 16] = [
+pub(super) const TYPES: [DType; 16] = [
     DType::F32,
     DType::F16,
     DType::BF16,
@@ -37,10 +37,10 @@ fn sets() -> Vec<(&'static str, Table)> {
 }
 
 /// The kernels of a set.
-type Table = fn(DType) -> Option<MatMul>;
+pub(super) type Table = fn(DType) -> Option<MatMul>;
 
 /// xorshift64*, so that failures repeat.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn bits(&mut self) -> u64 {
@@ -51,13 +51,13 @@ impl Random {
     }
 
     /// −1…1.
-    fn unit(&mut self) -> f32 {
+    pub(super) fn unit(&mut self) -> f32 {
         self.bits() as f32 / 2f32.powi(31) - 1.0
     }
 }
 
 /// A matrix of random bits with moderate scales.
-fn weights(dtype: DType, rows: usize, cols: usize, random: &mut Random) -> Vec<u8> {
+pub(super) fn weights(dtype: DType, rows: usize, cols: usize, random: &mut Random) -> Vec<u8> {
     let row = dtype.row();
     let n = rows * cols / row.block_len * row.block_bytes;
     let mut data: Vec<u8> = (0..n).map(|_| random.bits() as u8).collect();
@@ -85,7 +85,7 @@ fn weights(dtype: DType, rows: usize, cols: usize, random: &mut Random) -> Vec<u
 }
 
 /// Activations in f32 and i8.
-struct Batch {
+pub(super) struct Batch {
     m: usize,
     cols: usize,
     group: usize,
@@ -96,7 +96,12 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(m: usize, cols: usize, group: usize, mut x: impl FnMut(usize) -> f32) -> Batch {
+    pub(super) fn new(
+        m: usize,
+        cols: usize,
+        group: usize,
+        mut x: impl FnMut(usize) -> f32,
+    ) -> Batch {
         let f: Vec<f32> = (0..m * cols).map(&mut x).collect();
         let (mut q, mut d) = (vec![0; m * cols], vec![0.0; m * cols / group]);
         let mut s = vec![0.0; if group == 32 { m * cols / 16 } else { 0 }];
@@ -105,7 +110,7 @@ impl Batch {
     }
 
     /// Rows `from..from + m`.
-    fn view(&self, from: usize, m: usize) -> X<'_> {
+    pub(super) fn view(&self, from: usize, m: usize) -> X<'_> {
         let (c, g) = (self.cols, self.cols / self.group);
         let s = if self.s.is_empty() { &[] } else { &self.s[from * c / 16..(from + m) * c / 16] };
         X {
@@ -122,7 +127,13 @@ impl Batch {
 
 /// (m, rows) products of the weight rows of a range.
 #[allow(unsafe_code)]
-fn product(table: Table, dtype: DType, w: &Rows<'_>, rows: usize, x: &X<'_>) -> Vec<f32> {
+pub(super) fn product(
+    table: Table,
+    dtype: DType,
+    w: &Rows<'_>,
+    rows: usize,
+    x: &X<'_>,
+) -> Vec<f32> {
     let kernel = table(dtype).unwrap_or_else(|| panic!("{dtype} has no kernel"));
     let mut out = vec![f32::NAN; x.m * rows];
     // SAFETY: `sets` found the instruction set; the callers size everything by `rows` and `cols`.

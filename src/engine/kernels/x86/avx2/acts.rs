@@ -26,23 +26,22 @@ pub(in crate::engine::kernels) unsafe fn quantize_acts(
     let mut s = s.as_chunks_mut::<2>().0.iter_mut();
     for ((x, q), d) in x.iter().zip(q).zip(d) {
         let x: &[[f32; 8]; 4] = zerocopy::transmute_ref!(x);
-        let x = x.each_ref().map(|x| load8(x));
+        let x = [load8(&x[0]), load8(&x[1]), load8(&x[2]), load8(&x[3])];
         // Of two operands the instruction gives the second if either is no number.
         let mut max = _mm256_setzero_ps();
         for x in x {
             max = _mm256_max_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0), x), max);
         }
         *d = largest(max) / 127.0;
-        let [a, b, c, e] = x.map(|x| round(x, *d));
-        let low = _mm256_packs_epi32(a, b);
-        let high = _mm256_packs_epi32(c, e);
+        let low = _mm256_packs_epi32(round(x[0], *d), round(x[1], *d));
+        let high = _mm256_packs_epi32(round(x[2], *d), round(x[3], *d));
         // Packing works within halves; put the fours back in order.
         let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
         let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
         // SAFETY: 32 bytes are there.
         unsafe { _mm256_storeu_si256(q.as_mut_ptr().cast(), bytes) };
         if let Some(s) = s.next() {
-            *s = [low, high].map(|v| *d * sum(v) as f32);
+            *s = [*d * sum(low) as f32, *d * sum(high) as f32];
         }
     }
 }

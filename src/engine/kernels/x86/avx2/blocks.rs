@@ -70,13 +70,18 @@ pub(super) fn lower(scale: [__m256; 2], by: f32) -> [__m256; 2] {
 impl Unpack<{ 8 * 18 }> for Q4_0 {
     const SIGNED: bool = false;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 18]) -> Panel {
-        let b: &[Q4_0; 8] = transmute_ref!(bytes);
-        let w = b.each_ref().map(|b| nibbles(&b.qs));
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: lower(scale, 8.0) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q4_0; 8] = transmute_ref!(bytes);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (w, b) in w.iter_mut().zip(b) {
+                *w = nibbles(&b.qs);
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: lower(scale, 8.0) }
+        }
     }
 }
 
@@ -84,13 +89,18 @@ impl Unpack<{ 8 * 18 }> for Q4_0 {
 impl Unpack<{ 8 * 20 }> for Q4_1 {
     const SIGNED: bool = false;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 20]) -> Panel {
-        let b: &[Q4_1; 8] = transmute_ref!(bytes);
-        let w = b.each_ref().map(|b| nibbles(&b.qs));
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q4_1; 8] = transmute_ref!(bytes);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (w, b) in w.iter_mut().zip(b) {
+                *w = nibbles(&b.qs);
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+        }
     }
 }
 
@@ -98,13 +108,18 @@ impl Unpack<{ 8 * 20 }> for Q4_1 {
 impl Unpack<{ 8 * 22 }> for Q5_0 {
     const SIGNED: bool = false;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 22]) -> Panel {
-        let b: &[Q5_0; 8] = transmute_ref!(bytes);
-        let w = b.each_ref().map(|b| fifth(nibbles(&b.qs), b.qh));
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: lower(scale, 16.0) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q5_0; 8] = transmute_ref!(bytes);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (w, b) in w.iter_mut().zip(b) {
+                *w = fifth(nibbles(&b.qs), b.qh);
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: lower(scale, 16.0) }
+        }
     }
 }
 
@@ -112,13 +127,18 @@ impl Unpack<{ 8 * 22 }> for Q5_0 {
 impl Unpack<{ 8 * 24 }> for Q5_1 {
     const SIGNED: bool = false;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 24]) -> Panel {
-        let b: &[Q5_1; 8] = transmute_ref!(bytes);
-        let w = b.each_ref().map(|b| fifth(nibbles(&b.qs), b.qh));
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q5_1; 8] = transmute_ref!(bytes);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (w, b) in w.iter_mut().zip(b) {
+                *w = fifth(nibbles(&b.qs), b.qh);
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+        }
     }
 }
 
@@ -126,13 +146,18 @@ impl Unpack<{ 8 * 24 }> for Q5_1 {
 impl Unpack<{ 8 * 34 }> for Q8_0 {
     const SIGNED: bool = true;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 34]) -> Panel {
-        let b: &[Q8_0; 8] = transmute_ref!(bytes);
-        let w = b.each_ref().map(|b| load256(&b.qs));
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: [_mm256_setzero_ps(); 2] }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q8_0; 8] = transmute_ref!(bytes);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (w, b) in w.iter_mut().zip(b) {
+                *w = load256(&b.qs);
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: [_mm256_setzero_ps(); 2] }
+        }
     }
 }
 
@@ -140,12 +165,17 @@ impl Unpack<{ 8 * 34 }> for Q8_0 {
 impl Unpack<{ 8 * 18 }> for IQ4_NL {
     const SIGNED: bool = true;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 18]) -> Panel {
-        let b: &[IQ4_NL; 8] = transmute_ref!(bytes);
-        let w = b.each_ref().map(|b| levels(nibbles(&b.qs)));
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: [_mm256_setzero_ps(); 2] }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[IQ4_NL; 8] = transmute_ref!(bytes);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (w, b) in w.iter_mut().zip(b) {
+                *w = levels(nibbles(&b.qs));
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: [_mm256_setzero_ps(); 2] }
+        }
     }
 }

@@ -75,10 +75,10 @@ impl<T: Widen<N>, const N: usize> Product for Float<T, N> {
 pub(super) struct F32;
 
 impl Widen<32> for F32 {
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn widen(bytes: &[u8; 32]) -> __m256 {
-        _mm256_castsi256_ps(load256(bytes))
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm256_castsi256_ps(load256(bytes)) }
     }
 }
 
@@ -86,10 +86,10 @@ impl Widen<32> for F32 {
 pub(super) struct F16;
 
 impl Widen<16> for F16 {
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn widen(bytes: &[u8; 16]) -> __m256 {
-        _mm256_cvtph_ps(load128(bytes))
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm256_cvtph_ps(load128(bytes)) }
     }
 }
 
@@ -97,10 +97,12 @@ impl Widen<16> for F16 {
 pub(super) struct BF16;
 
 impl Widen<16> for BF16 {
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn widen(bytes: &[u8; 16]) -> __m256 {
-        let upper = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load128(bytes)));
-        _mm256_castsi256_ps(upper)
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let upper = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load128(bytes)));
+            _mm256_castsi256_ps(upper)
+        }
     }
 }

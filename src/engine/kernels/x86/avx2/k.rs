@@ -73,28 +73,31 @@ fn low_high(bytes: &[u8; 32]) -> [__m256i; 2] {
 impl Unpack<84> for Q2_K {
     const SIGNED: bool = false;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 84]) -> Panel {
-        let b: &Q2_K = transmute_ref!(bytes);
-        let qs: &[[u8; 32]; 2] = transmute_ref!(&b.qs);
-        let (a, c) = (load256(&qs[0]), load256(&qs[1]));
-        const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
-        let scales = words(&b.scales);
-        let mins = scales.map(|m| numbers(m >> 4 & LOW));
-        Panel {
-            w: [
-                crumbs(a, 0),
-                crumbs(a, 1),
-                crumbs(a, 2),
-                crumbs(a, 3),
-                crumbs(c, 0),
-                crumbs(c, 1),
-                crumbs(c, 2),
-                crumbs(c, 3),
-            ],
-            scale: times(half(b.d), scales.map(|s| numbers(s & LOW))),
-            offset: times(minus(half(b.dmin)), mins),
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &Q2_K = transmute_ref!(bytes);
+            let qs: &[[u8; 32]; 2] = transmute_ref!(&b.qs);
+            let (a, c) = (load256(&qs[0]), load256(&qs[1]));
+            const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
+            let [s, t] = words(&b.scales);
+            let scales = [numbers(s & LOW), numbers(t & LOW)];
+            let mins = [numbers(s >> 4 & LOW), numbers(t >> 4 & LOW)];
+            Panel {
+                w: [
+                    crumbs(a, 0),
+                    crumbs(a, 1),
+                    crumbs(a, 2),
+                    crumbs(a, 3),
+                    crumbs(c, 0),
+                    crumbs(c, 1),
+                    crumbs(c, 2),
+                    crumbs(c, 3),
+                ],
+                scale: times(half(b.d), scales),
+                offset: times(minus(half(b.dmin)), mins),
+            }
         }
     }
 }
@@ -104,19 +107,23 @@ impl Unpack<84> for Q2_K {
 impl Unpack<110> for Q3_K {
     const SIGNED: bool = false;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 110]) -> Panel {
-        let b: &Q3_K = transmute_ref!(bytes);
-        let qs: &[[u8; 32]; 2] = transmute_ref!(&b.qs);
-        let (a, c, high) = (load256(&qs[0]), load256(&qs[1]), load256(&b.hmask));
-        let w = [0, 1, 2, 3, 4, 5, 6, 7].map(|k: usize| {
-            let low = crumbs(if k < 4 { a } else { c }, k % 4);
-            _mm256_or_si256(low, where_set(high, k, 4))
-        });
-        let scales = scales_q3(&b.scales).map(|s| _mm256_sub_ps(numbers(s), _mm256_set1_ps(32.0)));
-        let scale = times(half(b.d), scales);
-        Panel { w, scale, offset: lower(scale, 4.0) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &Q3_K = transmute_ref!(bytes);
+            let qs: &[[u8; 32]; 2] = transmute_ref!(&b.qs);
+            let (a, c, high) = (load256(&qs[0]), load256(&qs[1]), load256(&b.hmask));
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (k, w) in w.iter_mut().enumerate() {
+                let low = crumbs(if k < 4 { a } else { c }, k % 4);
+                *w = _mm256_or_si256(low, where_set(high, k, 4));
+            }
+            let ([s, t], by) = (scales_q3(&b.scales), _mm256_set1_ps(32.0));
+            let scales = [_mm256_sub_ps(numbers(s), by), _mm256_sub_ps(numbers(t), by)];
+            let scale = times(half(b.d), scales);
+            Panel { w, scale, offset: lower(scale, 4.0) }
+        }
     }
 }
 
@@ -125,17 +132,22 @@ impl Unpack<110> for Q3_K {
 impl Unpack<144> for Q4_K {
     const SIGNED: bool = false;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 144]) -> Panel {
-        let b: &Q4_K = transmute_ref!(bytes);
-        let qs: &[[u8; 32]; 4] = transmute_ref!(&b.qs);
-        let [[a, c], [d, e], [f, g], [h, i]] = qs.each_ref().map(|qs| low_high(qs));
-        let (scales, mins) = scales_and_mins(&b.scales);
-        Panel {
-            w: [a, c, d, e, f, g, h, i],
-            scale: times(half(b.d), twice(numbers(scales))),
-            offset: times(minus(half(b.dmin)), twice(numbers(mins))),
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &Q4_K = transmute_ref!(bytes);
+            let qs: &[[u8; 32]; 4] = transmute_ref!(&b.qs);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (w, qs) in w.as_chunks_mut::<2>().0.iter_mut().zip(qs) {
+                *w = low_high(qs);
+            }
+            let (scales, mins) = scales_and_mins(&b.scales);
+            Panel {
+                w,
+                scale: times(half(b.d), twice(numbers(scales))),
+                offset: times(minus(half(b.dmin)), twice(numbers(mins))),
+            }
         }
     }
 }
@@ -144,20 +156,27 @@ impl Unpack<144> for Q4_K {
 impl Unpack<176> for Q5_K {
     const SIGNED: bool = false;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 176]) -> Panel {
-        let b: &Q5_K = transmute_ref!(bytes);
-        let qs: &[[u8; 32]; 4] = transmute_ref!(&b.qs);
-        let low = qs.each_ref().map(|qs| low_high(qs));
-        let high = load256(&b.qh);
-        let w = [0, 1, 2, 3, 4, 5, 6, 7]
-            .map(|k: usize| _mm256_or_si256(low[k / 2][k % 2], where_set(high, k, 16)));
-        let (scales, mins) = scales_and_mins(&b.scales);
-        Panel {
-            w,
-            scale: times(half(b.d), twice(numbers(scales))),
-            offset: times(minus(half(b.dmin)), twice(numbers(mins))),
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &Q5_K = transmute_ref!(bytes);
+            let qs: &[[u8; 32]; 4] = transmute_ref!(&b.qs);
+            let high = load256(&b.qh);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (k, (w, qs)) in w.as_chunks_mut::<2>().0.iter_mut().zip(qs).enumerate() {
+                let [low, upper] = low_high(qs);
+                *w = [
+                    _mm256_or_si256(low, where_set(high, 2 * k, 16)),
+                    _mm256_or_si256(upper, where_set(high, 2 * k + 1, 16)),
+                ];
+            }
+            let (scales, mins) = scales_and_mins(&b.scales);
+            Panel {
+                w,
+                scale: times(half(b.d), twice(numbers(scales))),
+                offset: times(minus(half(b.dmin)), twice(numbers(mins))),
+            }
         }
     }
 }
@@ -168,32 +187,29 @@ impl Unpack<176> for Q5_K {
 impl Unpack<210> for Q6_K {
     const SIGNED: bool = false;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 210]) -> Panel {
-        let b: &Q6_K = transmute_ref!(bytes);
-        let ql: &[[u8; 32]; 4] = transmute_ref!(&b.ql);
-        let qh: &[[u8; 32]; 2] = transmute_ref!(&b.qh);
-        let six = |low: __m256i, high: __m256i, j: usize| {
-            _mm256_or_si256(low, _mm256_slli_epi16::<4>(crumbs(high, j)))
-        };
-        let [[a, e], [c, f], [g, k], [h, l]] = ql.each_ref().map(|ql| low_high(ql));
-        let (x, y) = (load256(&qh[0]), load256(&qh[1]));
-        let w = [
-            six(a, x, 0),
-            six(c, x, 1),
-            six(e, x, 2),
-            six(f, x, 3),
-            six(g, y, 0),
-            six(h, y, 1),
-            six(k, y, 2),
-            six(l, y, 3),
-        ];
-        let scales = _mm256_cvtepi8_epi16(load128(&b.scales));
-        let low = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(scales));
-        let high = _mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(scales));
-        let scale = times(half(b.d), [_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)]);
-        Panel { w, scale, offset: lower(scale, 32.0) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &Q6_K = transmute_ref!(bytes);
+            let ql: &[[u8; 32]; 4] = transmute_ref!(&b.ql);
+            let qh: &[[u8; 32]; 2] = transmute_ref!(&b.qh);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for half in 0..2 {
+                let high = load256(&qh[half]);
+                let [a, c] = low_high(&ql[2 * half]);
+                let [b, d] = low_high(&ql[2 * half + 1]);
+                for (j, low) in [a, b, c, d].into_iter().enumerate() {
+                    let pairs = _mm256_slli_epi16::<4>(crumbs(high, j));
+                    w[4 * half + j] = _mm256_or_si256(low, pairs);
+                }
+            }
+            let scales = _mm256_cvtepi8_epi16(load128(&b.scales));
+            let low = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(scales));
+            let high = _mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(scales));
+            let scale = times(half(b.d), [_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)]);
+            Panel { w, scale, offset: lower(scale, 32.0) }
+        }
     }
 }
 
@@ -201,14 +217,19 @@ impl Unpack<210> for Q6_K {
 impl Unpack<292> for Q8_K {
     const SIGNED: bool = true;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 292]) -> Panel {
-        let b: &Q8_K = transmute_ref!(bytes);
-        let qs: &[[i8; 32]; 8] = transmute_ref!(&b.qs);
-        let scale = [_mm256_set1_ps(f32::from_le_bytes(b.d)); 2];
-        let w = qs.each_ref().map(|q| load256(q));
-        Panel { w, scale, offset: [_mm256_setzero_ps(); 2] }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &Q8_K = transmute_ref!(bytes);
+            let qs: &[[i8; 32]; 8] = transmute_ref!(&b.qs);
+            let scale = [_mm256_set1_ps(f32::from_le_bytes(b.d)); 2];
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (w, q) in w.iter_mut().zip(qs) {
+                *w = load256(q);
+            }
+            Panel { w, scale, offset: [_mm256_setzero_ps(); 2] }
+        }
     }
 }
 
@@ -216,14 +237,19 @@ impl Unpack<292> for Q8_K {
 impl Unpack<136> for IQ4_XS {
     const SIGNED: bool = true;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 136]) -> Panel {
-        let b: &IQ4_XS = transmute_ref!(bytes);
-        let qs: &[[u8; 16]; 8] = transmute_ref!(&b.qs);
-        let w = qs.each_ref().map(|qs| levels(nibbles(qs)));
-        let scales = numbers(scales_iq4_xs(b.scales_h, b.scales_l));
-        let scales = twice(_mm256_sub_ps(scales, _mm256_set1_ps(32.0)));
-        Panel { w, scale: times(half(b.d), scales), offset: [_mm256_setzero_ps(); 2] }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &IQ4_XS = transmute_ref!(bytes);
+            let qs: &[[u8; 16]; 8] = transmute_ref!(&b.qs);
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (w, qs) in w.iter_mut().zip(qs) {
+                *w = levels(nibbles(qs));
+            }
+            let scales = numbers(scales_iq4_xs(b.scales_h, b.scales_l));
+            let scales = twice(_mm256_sub_ps(scales, _mm256_set1_ps(32.0)));
+            Panel { w, scale: times(half(b.d), scales), offset: [_mm256_setzero_ps(); 2] }
+        }
     }
 }

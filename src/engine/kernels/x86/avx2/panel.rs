@@ -23,6 +23,9 @@ pub(super) trait Unpack<const N: usize> {
     /// Whether the integers are signed and there is no offset. Others are below 64.
     const SIGNED: bool;
 
+    /// Always inlined, for which it must not name the instruction set itself: a panel is to stay
+    /// in registers.
+    ///
     /// # Safety
     /// The processor has AVX2.
     unsafe fn unpack(bytes: &[u8; N]) -> Panel;

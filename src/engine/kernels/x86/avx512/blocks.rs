@@ -65,82 +65,106 @@ pub(super) fn lower(scale: __m512, by: f32) -> __m512 {
 
 /// Nibbles − 8.
 impl Unpack<{ 8 * 18 }> for Q4_0 {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 18]) -> Panel {
-        let b: &[Q4_0; 8] = transmute_ref!(bytes);
-        let scale = halves(b.each_ref().map(|b| b.d));
-        let w = [0, 1, 2, 3].map(|k: usize| nibbles(&b[2 * k].qs, &b[2 * k + 1].qs));
-        Panel { w, scale, offset: lower(scale, 8.0) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q4_0; 8] = transmute_ref!(bytes);
+            let scale = halves(b.each_ref().map(|b| b.d));
+            let mut w = [_mm512_setzero_si512(); 4];
+            for (k, w) in w.iter_mut().enumerate() {
+                *w = nibbles(&b[2 * k].qs, &b[2 * k + 1].qs);
+            }
+            Panel { w, scale, offset: lower(scale, 8.0) }
+        }
     }
 }
 
 /// Nibbles and a minimum.
 impl Unpack<{ 8 * 20 }> for Q4_1 {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 20]) -> Panel {
-        let b: &[Q4_1; 8] = transmute_ref!(bytes);
-        let w = [0, 1, 2, 3].map(|k: usize| nibbles(&b[2 * k].qs, &b[2 * k + 1].qs));
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q4_1; 8] = transmute_ref!(bytes);
+            let mut w = [_mm512_setzero_si512(); 4];
+            for (k, w) in w.iter_mut().enumerate() {
+                *w = nibbles(&b[2 * k].qs, &b[2 * k + 1].qs);
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+        }
     }
 }
 
 /// Nibbles with a fifth bit, − 16.
 impl Unpack<{ 8 * 22 }> for Q5_0 {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 22]) -> Panel {
-        let b: &[Q5_0; 8] = transmute_ref!(bytes);
-        let w = [0, 1, 2, 3].map(|k: usize| {
-            let (a, b) = (&b[2 * k], &b[2 * k + 1]);
-            fifth(nibbles(&a.qs, &b.qs), a.qh, b.qh)
-        });
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: lower(scale, 16.0) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q5_0; 8] = transmute_ref!(bytes);
+            let mut w = [_mm512_setzero_si512(); 4];
+            for (k, w) in w.iter_mut().enumerate() {
+                let (a, b) = (&b[2 * k], &b[2 * k + 1]);
+                *w = fifth(nibbles(&a.qs, &b.qs), a.qh, b.qh);
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: lower(scale, 16.0) }
+        }
     }
 }
 
 /// Nibbles with a fifth bit, and a minimum.
 impl Unpack<{ 8 * 24 }> for Q5_1 {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 24]) -> Panel {
-        let b: &[Q5_1; 8] = transmute_ref!(bytes);
-        let w = [0, 1, 2, 3].map(|k: usize| {
-            let (a, b) = (&b[2 * k], &b[2 * k + 1]);
-            fifth(nibbles(&a.qs, &b.qs), a.qh, b.qh)
-        });
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q5_1; 8] = transmute_ref!(bytes);
+            let mut w = [_mm512_setzero_si512(); 4];
+            for (k, w) in w.iter_mut().enumerate() {
+                let (a, b) = (&b[2 * k], &b[2 * k + 1]);
+                *w = fifth(nibbles(&a.qs, &b.qs), a.qh, b.qh);
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+        }
     }
 }
 
 /// Signed bytes: flipping the top bit adds 128, for −128 too.
 impl Unpack<{ 8 * 34 }> for Q8_0 {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 34]) -> Panel {
-        let b: &[Q8_0; 8] = transmute_ref!(bytes);
-        let w = [0, 1, 2, 3].map(|k: usize| {
-            let a = _mm512_castsi256_si512(load256(&b[2 * k].qs));
-            let w = _mm512_inserti64x4::<1>(a, load256(&b[2 * k + 1].qs));
-            _mm512_xor_si512(w, _mm512_set1_epi8(-128))
-        });
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: lower(scale, 128.0) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[Q8_0; 8] = transmute_ref!(bytes);
+            let mut w = [_mm512_setzero_si512(); 4];
+            for (k, w) in w.iter_mut().enumerate() {
+                let a = _mm512_castsi256_si512(load256(&b[2 * k].qs));
+                let both = _mm512_inserti64x4::<1>(a, load256(&b[2 * k + 1].qs));
+                *w = _mm512_xor_si512(both, _mm512_set1_epi8(-128));
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: lower(scale, 128.0) }
+        }
     }
 }
 
 /// Nibbles that choose one of 16 levels.
 impl Unpack<{ 8 * 18 }> for IQ4_NL {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 18]) -> Panel {
-        let b: &[IQ4_NL; 8] = transmute_ref!(bytes);
-        let w = [0, 1, 2, 3].map(|k: usize| levels(nibbles(&b[2 * k].qs, &b[2 * k + 1].qs)));
-        let scale = halves(b.each_ref().map(|b| b.d));
-        Panel { w, scale, offset: lower(scale, 128.0) }
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let b: &[IQ4_NL; 8] = transmute_ref!(bytes);
+            let mut w = [_mm512_setzero_si512(); 4];
+            for (k, w) in w.iter_mut().enumerate() {
+                *w = levels(nibbles(&b[2 * k].qs, &b[2 * k + 1].qs));
+            }
+            let scale = halves(b.each_ref().map(|b| b.d));
+            Panel { w, scale, offset: lower(scale, 128.0) }
+        }
     }
 }

@@ -19,6 +19,9 @@ pub(super) struct Panel {
 
 /// A weight type whose panels are `N` bytes.
 pub(super) trait Unpack<const N: usize> {
+    /// Always inlined, for which it must not name the instruction set itself: a panel is to stay
+    /// in registers.
+    ///
     /// # Safety
     /// The processor has AVX-512.
     unsafe fn unpack(bytes: &[u8; N]) -> Panel;
