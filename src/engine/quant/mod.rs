@@ -40,3 +40,4 @@ pub fn decode_groups(values: &[u8], scales: &[u8], group: usize, out: &mut [f32]
 /// (llama2.c's `quantize`; groups of zeros get d = 0). `s`, if not empty, gets d · Σq of each
 /// 16 values. `x.len()` is a multiple of `group`.
 pub fn quantize_acts(_x: &[f32], _group: usize, _q: &mut [i8], _d: &mut [f32], _s: &mut [f32]) {}
+pub fn quantize_q8_0(_x: &[f32], _out: &mut [u8]) {}
