@@ -1,14 +1,49 @@
 //! A reply as a stream of lines, the same for `run` and `chat`: what JSONL prints and text shows.
 
-use std::io;
+use std::io::{self, Write};
 
+use clap::Args;
 use serde::Serialize;
 
+use super::console::Console;
 use super::opts::{Opened, format_id};
+use super::progress::Progress;
 use super::{Control, Error, Result};
+use crate::engine;
 use crate::engine::sampler::{Candidate, Cut};
 use crate::engine::session::{Compute, Piece, Session, Stats, Step, Stop};
 use crate::engine::tokenizer::{Token, Tokenizer};
+
+/// New tokens, unless the user says otherwise: llama2.c's number.
+pub const STEPS: usize = 256;
+
+/// How a reply is printed.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StreamFormat {
+    /// One JSON object at the end
+    #[arg(long, conflicts_with = "jsonl", env = "NINE_JSON", hide_env = true)]
+    pub json: bool,
+    /// A JSON object for every token, as it comes
+    #[arg(long, env = "NINE_JSONL", hide_env = true)]
+    pub jsonl: bool,
+    /// Report the K most probable tokens at every place (with --json or --jsonl)
+    #[arg(long, value_name = "K", default_value_t = 0, env = "NINE_LOGPROBS", hide_env = true)]
+    pub logprobs: usize,
+}
+
+impl StreamFormat {
+    /// Candidates to ask the sampler for. One is enough for the probability of the token itself,
+    /// and text needs none.
+    pub fn top(&self) -> engine::Result<usize> {
+        match (self.json || self.jsonl, self.logprobs) {
+            (false, 0) => Ok(0),
+            (false, _) => Err(engine::Error::Invalid(
+                "--logprobs is reported in JSON: add --json or --jsonl".into(),
+            )),
+            (true, k) => Ok(k.max(1)),
+        }
+    }
+}
 
 /// One line of the stream.
 #[derive(Clone, Debug, Serialize)]
@@ -95,8 +130,9 @@ pub struct TokenLine {
     pub text: String,
     /// The token's own bytes.
     pub bytes: Vec<u8>,
-    /// Before any knob.
-    pub logprob: f32,
+    /// Before any knob; told in JSON only, because it costs a pass over the vocabulary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprob: Option<f32>,
     /// Probability after all knobs.
     pub p_final: f32,
     /// The most probable tokens, best first.
@@ -180,16 +216,24 @@ pub struct Reply {
     pub end: End,
 }
 
-/// Makes a reply of at most `max` tokens (0: until the context is full) to what the session
-/// holds, telling every step to `on`.
+/// How much of a reply is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Most tokens; 0 goes on until the context is full.
+    pub max: usize,
+    /// Most rivals told with each.
+    pub rivals: usize,
+}
+
+/// Makes a reply to what the session holds, telling every step to `on`.
 pub fn reply(
     session: &mut Session,
     compute: &Compute<'_>,
     control: &Control,
-    max: usize,
+    wanted: Wanted,
     on: Listener<'_>,
 ) -> Result<Reply> {
-    session.begin(max);
+    session.begin(wanted.max);
     let (mut text, mut tokens) = (String::new(), Vec::new());
     loop {
         if control.finish.is_raised() {
@@ -201,7 +245,7 @@ pub fn reply(
                 on(&Line::Progress { done, total }).map_err(Error::Output)?;
             }
             Step::Piece(piece) => {
-                let line = token_line(&session.model().tokenizer, tokens.len(), piece);
+                let line = token_line(&session.model().tokenizer, tokens.len(), piece, wanted);
                 text.push_str(&line.text);
                 tokens.push(line.clone());
                 on(&Line::Token(line)).map_err(Error::Output)?;
@@ -216,8 +260,8 @@ pub fn reply(
     }
 }
 
-fn token_line(tokenizer: &Tokenizer, i: usize, piece: Piece) -> TokenLine {
-    let Piece { pos, choice, text } = piece;
+fn token_line(tokenizer: &Tokenizer, i: usize, piece: Piece, wanted: Wanted) -> TokenLine {
+    let Piece { pos, choice, text, .. } = piece;
     TokenLine {
         i,
         pos,
@@ -226,7 +270,7 @@ fn token_line(tokenizer: &Tokenizer, i: usize, piece: Piece) -> TokenLine {
         bytes: tokenizer.bytes(choice.id).to_vec(),
         logprob: choice.logprob,
         p_final: choice.p_final,
-        top: choice.top.iter().map(|c| rival(tokenizer, c)).collect(),
+        top: choice.top.iter().take(wanted.rivals).map(|c| rival(tokenizer, c)).collect(),
     }
 }
 
@@ -237,4 +281,67 @@ fn rival(tokenizer: &Tokenizer, c: &Candidate) -> Rival {
         _ => String::from_utf8_lossy(bytes).into_owned(),
     };
     Rival { id: c.id, text, logprob: c.logprob, p_final: c.p_final, cut: c.cut }
+}
+
+/// Prints the lines as the options want them.
+pub struct Printer<'a> {
+    out: &'a mut dyn Write,
+    format: &'a StreamFormat,
+    console: &'a Console,
+    progress: Progress,
+    echo: bool,
+}
+
+impl<'a> Printer<'a> {
+    /// With `echo` the prompt is part of the text.
+    pub fn new(
+        out: &'a mut dyn Write,
+        format: &'a StreamFormat,
+        console: &'a Console,
+        echo: bool,
+    ) -> Printer<'a> {
+        let progress = Progress::new("reading the prompt", console);
+        Printer { out, format, console, progress, echo }
+    }
+
+    /// Prints a line, at once.
+    pub fn line(&mut self, line: &Line) -> io::Result<()> {
+        match line {
+            Line::Progress { done, total } => self.progress.set(*done, *total),
+            _ => self.progress.clear(),
+        }
+        if self.format.jsonl {
+            serde_json::to_writer(&mut *self.out, line)?;
+            self.out.write_all(b"\n")?;
+        } else if !self.format.json {
+            let text = match line {
+                Line::Start(start) if self.echo => &start.prompt,
+                Line::Token(token) => &token.text,
+                Line::End(end) => &end.rest,
+                Line::Start(_) | Line::Progress { .. } => "",
+            };
+            self.out.write_all(self.console.safe(text).as_bytes())?;
+            if matches!(line, Line::End(_)) {
+                self.out.write_all(b"\n")?;
+            }
+        }
+        self.out.flush()?;
+        if let Line::End(end) = line {
+            last_words(end, self.console);
+        }
+        Ok(())
+    }
+}
+
+/// What standard error hears at the end: why the text was cut, and how fast it came.
+fn last_words(end: &End, console: &Console) {
+    if end.reason == Stop::Context {
+        console.note("the context is full: the text was cut there (--ctx makes it longer)");
+    }
+    if let Some(tok_s) = end.tok_s {
+        console.note(&format!("achieved tok/s: {tok_s:.6}"));
+    }
+    if let Some(tok_s) = end.prompt_tok_s {
+        console.detail(&format!("prompt tok/s: {tok_s:.6}"));
+    }
 }

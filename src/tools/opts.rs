@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
+use super::console::Console;
 use crate::engine::format::{Format, OpenOptions};
 use crate::engine::kernels::{Isa, Kernels};
 use crate::engine::kv::KvType;
@@ -124,14 +125,25 @@ impl ComputeOpts {
     }
 
     /// What to tell somebody who asked for one of 9ml's approximations.
-    pub fn softmax_note(&self) -> Option<String> {
+    fn softmax_note(&self) -> Option<String> {
         let mode = self.softmax_mode.filter(|m| *m != 0)?;
         let name = SOFTMAX[usize::from(mode)];
         Some(format!("softmax mode {mode} ({name}): accepted, but the exact softmax is used"))
     }
 
+    /// Tells what was asked for and is not what it seems, and with `-v` what computes.
+    pub fn say(&self, console: &Console) -> Result<()> {
+        if let Some(note) = self.softmax_note() {
+            console.note(&note);
+        }
+        if console.verbose > 0 {
+            console.detail(&self.describe(&self.kernels()?));
+        }
+        Ok(())
+    }
+
     /// The line that 9ml prints before it generates.
-    pub fn describe(&self, kernels: &Kernels) -> String {
+    fn describe(&self, kernels: &Kernels) -> String {
         let path = if self.exact { ", exact" } else { "" };
         format!("simd={}, threads={}, softmax=exact{path}", kernels.isa().name(), self.threads())
     }
@@ -263,7 +275,13 @@ pub struct SampleOpts {
     )]
     pub frequency_penalty: f32,
     /// How many of the last tokens the penalties look at; 0 is all
-    #[arg(long, value_name = "N", default_value_t = 64, env = "NINE_PENALTY_LAST", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        env = "NINE_PENALTY_LAST",
+        hide_env = true
+    )]
     pub penalty_last: usize,
     /// Add X to the logit of a token, -inf bans it; repeatable
     #[arg(long, value_name = "ID=X", value_parser = bias, env = "NINE_LOGIT_BIAS", hide_env = true)]
@@ -302,8 +320,7 @@ fn number(text: &str) -> std::result::Result<f32, String> {
 }
 
 fn finite(text: &str) -> std::result::Result<f32, String> {
-    number(text)
-        .and_then(|x| if x.is_finite() { Ok(x) } else { Err("not a finite number".into()) })
+    number(text).and_then(|x| if x.is_finite() { Ok(x) } else { Err("not a finite number".into()) })
 }
 
 fn not_negative(text: &str) -> std::result::Result<f32, String> {
@@ -315,7 +332,8 @@ fn positive(text: &str) -> std::result::Result<f32, String> {
 }
 
 fn share(text: &str) -> std::result::Result<f32, String> {
-    finite(text).and_then(|x| if (0.0..=1.0).contains(&x) { Ok(x) } else { Err("want 0..1".into()) })
+    finite(text)
+        .and_then(|x| if (0.0..=1.0).contains(&x) { Ok(x) } else { Err("want 0..1".into()) })
 }
 
 fn bias(text: &str) -> std::result::Result<(Token, f32), String> {

@@ -47,7 +47,9 @@ impl Progress {
                     Some(total as u64),
                     ProgressDrawTarget::stderr_with_hz(10),
                 );
-                if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
+                if let Ok(style) =
+                    ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}")
+                {
                     bar.set_style(style);
                 }
                 bar.with_message(what)

@@ -8,17 +8,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::console::Console;
-use super::generate::{self, End, Line, Listener, ModelName, Start, TokenLine};
+use super::generate::{
+    self, End, Line, Listener, ModelName, Printer, STEPS, Start, StreamFormat, TokenLine, Wanted,
+};
 use super::opts::{self, ComputeOpts, ContextOpts, FileOpts, SampleOpts};
-use super::progress::Progress;
 use super::{Control, Error, Result, tokenize, write_report};
 use crate::engine::format::Format;
 use crate::engine::session::{Compute, Session, Setup, Stop};
 use crate::engine::tokenizer::{Encode, Token, Tokenizer};
 use crate::engine::{self};
-
-/// New tokens, unless the user says otherwise: llama2.c's number.
-pub const STEPS: usize = 256;
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
@@ -61,34 +59,6 @@ pub struct Go {
     /// The files.
     #[command(flatten)]
     pub file: FileOpts,
-}
-
-/// How a reply is printed.
-#[derive(Args, Clone, Debug, Default)]
-pub struct StreamFormat {
-    /// One JSON object at the end
-    #[arg(long, conflicts_with = "jsonl", env = "NINE_JSON", hide_env = true)]
-    pub json: bool,
-    /// A JSON object for every token, as it comes
-    #[arg(long, env = "NINE_JSONL", hide_env = true)]
-    pub jsonl: bool,
-    /// Report the K most probable tokens at every place (with --json or --jsonl)
-    #[arg(long, value_name = "K", default_value_t = 0, env = "NINE_LOGPROBS", hide_env = true)]
-    pub logprobs: usize,
-}
-
-impl StreamFormat {
-    /// Candidates to ask the sampler for. One is enough for the probability of the token itself,
-    /// and text needs none.
-    pub fn top(&self) -> engine::Result<usize> {
-        match (self.json || self.jsonl, self.logprobs) {
-            (false, 0) => Ok(0),
-            (false, _) => Err(engine::Error::Invalid(
-                "--logprobs is reported in JSON: add --json or --jsonl".into(),
-            )),
-            (true, k) => Ok(k.max(1)),
-        }
-    }
 }
 
 /// What `run` made.
@@ -166,7 +136,8 @@ pub fn run(opts: &Opts, control: &Control, on: Listener<'_>) -> Result<Report> {
     }
     let workers = go.compute.workers();
     let compute = Compute { workers: &workers, cancel: &control.cancel };
-    let reply = generate::reply(&mut session, &compute, control, max, on)?;
+    let wanted = Wanted { max, rivals: go.format.logprobs };
+    let reply = generate::reply(&mut session, &compute, control, wanted, on)?;
     let made = reply.tokens.iter().map(|t| t.id).collect();
     let logprobs = if go.format.logprobs > 0 { reply.tokens } else { Vec::new() };
     let (text, end) = (reply.text, reply.end);
@@ -212,55 +183,13 @@ pub fn print(
     console: &Console,
     out: &mut dyn Write,
 ) -> Result<Report> {
-    let (format, echo) = (&opts.go.format, !opts.go.no_echo);
-    if let Some(note) = opts.go.compute.softmax_note() {
-        console.note(&note);
-    }
-    if console.verbose > 0 {
-        console.detail(&opts.go.compute.describe(&opts.go.compute.kernels()?));
-    }
-    let mut progress = Progress::new("reading the prompt", console);
-    let report = run(opts, control, &mut |line| {
-        match line {
-            Line::Progress { done, total } => progress.set(*done, *total),
-            _ => progress.clear(),
-        }
-        if format.jsonl {
-            serde_json::to_writer(&mut *out, line)?;
-            out.write_all(b"\n")?;
-            return out.flush();
-        }
-        let text = match line {
-            _ if format.json => "",
-            Line::Start(start) if echo => &start.prompt,
-            Line::Token(token) => &token.text,
-            Line::End(end) => &end.rest,
-            Line::Start(_) | Line::Progress { .. } => "",
-        };
-        out.write_all(console.safe(text).as_bytes())?;
-        if !format.json && matches!(line, Line::End(_)) {
-            out.write_all(b"\n")?;
-        }
-        out.flush()
-    })?;
-    if format.json {
+    opts.go.compute.say(console)?;
+    let mut printer = Printer::new(out, &opts.go.format, console, !opts.go.no_echo);
+    let report = run(opts, control, &mut |line| printer.line(line))?;
+    if opts.go.format.json {
         write_report(out, &report, true)?;
     }
-    speed(&report.end, console);
     Ok(report)
-}
-
-/// The reply's last words on standard error: why it was cut, and how fast it was.
-pub fn speed(end: &End, console: &Console) {
-    if end.reason == Stop::Context {
-        console.note("the context is full: the text was cut there (--ctx makes it longer)");
-    }
-    if let Some(tok_s) = end.tok_s {
-        console.note(&format!("achieved tok/s: {tok_s:.6}"));
-    }
-    if let Some(tok_s) = end.prompt_tok_s {
-        console.detail(&format!("prompt tok/s: {tok_s:.6}"));
-    }
 }
 
 #[cfg(test)]

@@ -251,7 +251,13 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
                 bytes += tokenizer.bytes(target).len();
                 if opts.per_token {
                     let piece = tokenizer.spell(target);
-                    tokens.push(Surprised { chunk, pos: pos + 1, id: target, piece, nll: surprise });
+                    tokens.push(Surprised {
+                        chunk,
+                        pos: pos + 1,
+                        id: target,
+                        piece,
+                        nll: surprise,
+                    });
                 }
             }
             if pos >= second {
