@@ -163,6 +163,7 @@ impl KvCache {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     /// Calls `f` with the numbers of one head at each position of a range, in order.
     pub fn each(
         &self,
