@@ -302,6 +302,11 @@ fn numbers(c: &Config<'_>, class: Option<&Defaults>, out: &mut Out<'_>) -> Resul
     out.opt("final_logit_softcapping", cap("final_logit_softcapping", |d| d.caps.1)?);
     let scalar = cap("query_pre_attn_scalar", |d| d.query_scalar)?;
     out.opt("attention.query_pre_attn_scalar", scalar);
+    // Granite's multipliers.
+    out.opt("embedding_scale", c.float("embedding_multiplier")?);
+    out.opt("residual_scale", c.float("residual_multiplier")?);
+    out.opt("attention.scale", c.float("attention_multiplier")?);
+    out.opt("logit_scale", c.float("logits_scaling")?);
     // The first gemmas say "gelu" in hidden_act and mean the approximation by tanh.
     let old = if out.arch.starts_with("gemma") { None } else { c.str("hidden_act")? };
     out.opt("feed_forward.activation", c.str("hidden_activation")?.or(old));
