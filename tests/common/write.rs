@@ -38,9 +38,9 @@ impl Rng {
 /// The weights of a tensor: seeded by its canonical name, of a scale fit for a tiny model (norms
 /// about 1, the rest about 1/√cols).
 pub fn noise(name: &str, shape: &[usize]) -> Vec<f32> {
-    let seed = name.bytes().fold(1469598103934665603u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(1099511628211)
-    });
+    let seed = name
+        .bytes()
+        .fold(1469598103934665603u64, |h, b| (h ^ u64::from(b)).wrapping_mul(1099511628211));
     let mut rng = Rng::new(seed);
     let n: usize = shape.iter().product();
     let norm = shape.len() == 1;
