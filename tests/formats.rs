@@ -249,7 +249,7 @@ fn gguf_counts_that_lie_are_refused_before_anything_is_allocated() {
     says(&refused("m.gguf", &bytes), &["t.nums"]);
 }
 
-/// Facts read once with PyPI's gguf 0.17 (`GGUFReader`).
+/// Facts read once with PyPI's gguf 0.19.0 (`GGUFReader`).
 #[test]
 fn gguf_of_smollm2_reads_as_the_reference_reader_has_it() {
     let c = open(&common::cached("SmolLM2-135M-Instruct.Q4_1.gguf"));
