@@ -2,6 +2,8 @@
 //! the scalar kernel against sums in f64 and against llama2.c's loops.
 //!
 //! All through the public way in: `Matrix::bind`, `Input`, `mul`.
+#![allow(clippy::unwrap_used)]
+#![allow(clippy::needless_range_loop)] // llama2.c's loops are kept as they are
 
 use bytes::Bytes;
 use half::{bf16, f16};

@@ -1,6 +1,8 @@
 //! Block formats against gguf-py (`tests/quant/make.py` wrote its answers), and the quantizers
 //! against their definitions.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use nine_tui::engine::dtype::{DTYPES, DType};

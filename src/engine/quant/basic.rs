@@ -157,12 +157,12 @@ fn quints(qs: &[u8; 16], qh: [u8; 4], q: &mut [i8; Parts::LEN], offset: i8) {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     let qs = qs.as_chunks::<8>().0;
     for (n, (high, q)) in qh.into_iter().zip(q.as_chunks_mut::<8>().0).enumerate() {
-        let low = u64::from_le_bytes(qs[n % 2]) >> (n / 2 * 4) & 15 * ONES;
+        let low = (u64::from_le_bytes(qs[n % 2]) >> (n / 2 * 4)) & (15 * ONES);
         // Bit i of `high` to bit i of byte i, then to bit 4 of it.
-        let bits = u64::from(high) * ONES & u64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]);
-        let fifth = (bits + 0x7f * ONES) >> 3 & 16 * ONES;
+        let bits = (u64::from(high) * ONES) & u64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]);
+        let fifth = ((bits + 0x7f * ONES) >> 3) & (16 * ONES);
         // Adding 128 + offset and turning the top bit adds the offset without a carry.
-        let moved = ((low | fifth) + (128 + i64::from(offset)) as u64 * ONES) ^ 128 * ONES;
+        let moved = ((low | fifth) + (128 + i64::from(offset)) as u64 * ONES) ^ (128 * ONES);
         *q = zerocopy::transmute!(moved.to_le_bytes());
     }
 }
