@@ -41,18 +41,22 @@ const FOUR_TIMES: [[i32; 16]; 4] = [
     [12, 12, 12, 12, 13, 13, 13, 13, 14, 14, 14, 14, 15, 15, 15, 15],
 ];
 
-/// The product of the first `quarters` · 64 weights of a panel with 256 activations, in 16 lanes
+/// The product of a panel, without its first `skip` · 64 weights, with 256 activations, in 16 lanes
 /// still to be added. The integer sums are exact in f32: 4 · 255 · 127 < 2²⁴.
 ///
 /// The sum begins anew with each panel, so that the panels of a row do not wait for each other.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn product(p: &Panel, q: &[i8; PANEL], d: &[f32; 8], s: &[f32; 16], quarters: usize) -> __m512 {
+fn product(p: &Panel, q: &[i8; PANEL], d: &[f32; 8], s: &[f32; 16], skip: usize) -> __m512 {
     let d = _mm512_permutexvar_ps(lanes(&TWICE), _mm512_castps256_ps512(load8(d)));
     let scale = _mm512_mul_ps(p.scale, d);
     let mut sum = _mm512_mul_ps(p.offset, load16(s));
     let q: &[[i8; 64]; 4] = zerocopy::transmute_ref!(q);
-    for k in 0..quarters {
+    for k in 0..4 {
+        // Not a loop from `skip`: unrolled, so that the weights stay in registers.
+        if k < skip {
+            continue;
+        }
         let dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), p.w[k], load512(&q[k]));
         let scale = _mm512_permutexvar_ps(lanes(&FOUR_TIMES[k]), scale);
         sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scale, sum);
@@ -71,23 +75,24 @@ impl<U: Unpack<N>, const N: usize> Product for Quant<U, N> {
     ) {
         let (acts, x_rest) = tile::cut::<M>(x, first);
         for r in rows {
-            let (panels, w_rest) = tile::row(w.data, w.row_bytes, r).as_chunks::<N>();
+            let row = tile::row(w.data, w.row_bytes, r);
+            let (panels, w_rest) = row.as_chunks::<N>();
             let mut sums = [_mm512_setzero_ps(); M];
             for (i, bytes) in panels.iter().enumerate() {
                 // SAFETY: this function has the instruction set.
                 let p = unsafe { U::unpack(bytes) };
                 for (sum, a) in sums.iter_mut().zip(&acts) {
-                    *sum = _mm512_add_ps(*sum, product(&p, &a.q[i], &a.d[i], &a.s[i], 4));
+                    *sum = _mm512_add_ps(*sum, product(&p, &a.q[i], &a.d[i], &a.s[i], 0));
                 }
             }
             if !w_rest.is_empty() {
-                let mut bytes = [0; N];
-                bytes[..w_rest.len()].copy_from_slice(w_rest);
-                let quarters = (x.cols % PANEL).div_ceil(64).min(4);
+                let mut short = [0; N];
+                let bytes = tile::last(row, &mut short);
+                let skip = 4 - (x.cols % PANEL).div_ceil(64);
                 // SAFETY: this function has the instruction set.
-                let p = unsafe { U::unpack(&bytes) };
+                let p = unsafe { U::unpack(bytes) };
                 for (sum, a) in sums.iter_mut().zip(&x_rest) {
-                    *sum = _mm512_add_ps(*sum, product(&p, &a.q, &a.d, &a.s, quarters));
+                    *sum = _mm512_add_ps(*sum, product(&p, &a.q, &a.d, &a.s, skip));
                 }
             }
             for (m, sum) in sums.into_iter().enumerate() {
