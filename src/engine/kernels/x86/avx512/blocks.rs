@@ -44,20 +44,11 @@ pub(super) fn nibbles(a: &[u8; 16], b: &[u8; 16]) -> __m512i {
     _mm512_and_si512(shifted, _mm512_set1_epi8(15))
 }
 
-/// The levels of the nonlinear types, 128 added, of each nibble.
+/// The levels of the nonlinear types, of each nibble.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn levels(nibbles: __m512i) -> __m512i {
-    const UNSIGNED: [u8; 16] = {
-        let mut t = [0; 16];
-        let mut i = 0;
-        while i < 16 {
-            t[i] = (IQ4_LEVELS[i] as u8) ^ 0x80;
-            i += 1;
-        }
-        t
-    };
-    _mm512_shuffle_epi8(_mm512_broadcast_i32x4(load128(&UNSIGNED)), nibbles)
+    _mm512_shuffle_epi8(_mm512_broadcast_i32x4(load128(&IQ4_LEVELS)), nibbles)
 }
 
 /// Adds 16 to the weights of two blocks whose fifth bits are set. Bit `j` of a block belongs to
@@ -78,6 +69,8 @@ pub(super) fn lower(scale: __m512, by: f32) -> __m512 {
 
 /// Nibbles − 8.
 impl Unpack<{ 8 * 18 }> for Q4_0 {
+    const SIGNED: bool = false;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 18]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -95,6 +88,8 @@ impl Unpack<{ 8 * 18 }> for Q4_0 {
 
 /// Nibbles and a minimum.
 impl Unpack<{ 8 * 20 }> for Q4_1 {
+    const SIGNED: bool = false;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 20]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -112,6 +107,8 @@ impl Unpack<{ 8 * 20 }> for Q4_1 {
 
 /// Nibbles with a fifth bit, − 16.
 impl Unpack<{ 8 * 22 }> for Q5_0 {
+    const SIGNED: bool = false;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 22]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -130,6 +127,8 @@ impl Unpack<{ 8 * 22 }> for Q5_0 {
 
 /// Nibbles with a fifth bit, and a minimum.
 impl Unpack<{ 8 * 24 }> for Q5_1 {
+    const SIGNED: bool = false;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 24]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -146,8 +145,10 @@ impl Unpack<{ 8 * 24 }> for Q5_1 {
     }
 }
 
-/// Signed bytes: flipping the top bit adds 128, for −128 too.
+/// Signed bytes.
 impl Unpack<{ 8 * 34 }> for Q8_0 {
+    const SIGNED: bool = true;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 34]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -156,17 +157,18 @@ impl Unpack<{ 8 * 34 }> for Q8_0 {
             let mut w = [_mm512_setzero_si512(); 4];
             for (k, w) in w.iter_mut().enumerate() {
                 let a = _mm512_castsi256_si512(load256(&b[2 * k].qs));
-                let both = _mm512_inserti64x4::<1>(a, load256(&b[2 * k + 1].qs));
-                *w = _mm512_xor_si512(both, _mm512_set1_epi8(-128));
+                *w = _mm512_inserti64x4::<1>(a, load256(&b[2 * k + 1].qs));
             }
             let [scale, _] = halves::<34>(transmute_ref!(bytes));
-            Panel { w, scale, offset: lower(scale, 128.0) }
+            Panel { w, scale, offset: _mm512_setzero_ps() }
         }
     }
 }
 
 /// Nibbles that choose one of 16 levels.
 impl Unpack<{ 8 * 18 }> for IQ4_NL {
+    const SIGNED: bool = true;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 8 * 18]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -177,7 +179,7 @@ impl Unpack<{ 8 * 18 }> for IQ4_NL {
                 *w = levels(nibbles(&b[2 * k].qs, &b[2 * k + 1].qs));
             }
             let [scale, _] = halves::<18>(transmute_ref!(bytes));
-            Panel { w, scale, offset: lower(scale, 128.0) }
+            Panel { w, scale, offset: _mm512_setzero_ps() }
         }
     }
 }

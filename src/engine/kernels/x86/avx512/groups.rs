@@ -11,6 +11,7 @@ use std::ops::Range;
 use super::super::super::scalar;
 use super::super::tile::{self, Product, sweep};
 use super::load::{lanes, load16_part, load512, load512_part, store16};
+use super::panel::dots;
 use crate::engine::dtype::DType;
 use crate::engine::kernels::{Out, Rows, X};
 
@@ -72,16 +73,6 @@ impl<const G: usize> Product for Groups<G> {
     }
 }
 
-/// The products of 64 pairs, added in fours. The sign of the weight moves to the activation, which
-/// is never −128; the weight may be, for |−128| fits an unsigned byte.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn dots(w: __m512i, x: __m512i) -> __m512i {
-    let zero = _mm512_setzero_si512();
-    let x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), zero, x);
-    _mm512_dpbusd_epi32(zero, _mm512_abs_epi8(w), x)
-}
-
 /// The sums of 16 groups, in order. Products are added in fours, then neighbours in a tree until
 /// a lane is a group.
 #[inline]
@@ -91,11 +82,11 @@ fn sums<const G: usize>(w: &[u8], x: &[i8]) -> __m512i {
     let (all_w, all_x) = (w.as_chunks().0, x.as_chunks().0);
     if all_w.len() == G && all_x.len() == G {
         for (v, (w, x)) in v.iter_mut().zip(all_w.iter().zip(all_x)) {
-            *v = dots(load512(w), load512(x));
+            *v = dots::<true>(load512(w), load512(x));
         }
     } else {
         for (v, (w, x)) in v.iter_mut().zip(w.chunks(64).zip(x.chunks(64))) {
-            *v = dots(load512_part(w), load512_part(x));
+            *v = dots::<true>(load512_part(w), load512_part(x));
         }
     }
     let mut n = G;
