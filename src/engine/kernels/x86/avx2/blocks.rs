@@ -1,5 +1,5 @@
 //! Types of 32-weight blocks: eight neighbouring blocks make a panel.
-#![allow(unsafe_code, non_camel_case_types)]
+#![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 
