@@ -1,5 +1,6 @@
 //! The generation loop on a real model and on tiny ones: rewinding, prefixes, cancelling, stops,
 //! threads.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
