@@ -16,6 +16,7 @@ pub mod quant;
 pub mod sampler;
 pub mod service;
 pub mod session;
+pub mod stop;
 pub mod tensor;
 pub mod tokenizer;
 pub mod workers;
