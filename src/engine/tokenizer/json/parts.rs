@@ -96,7 +96,8 @@ pub(super) struct Decode {
     pub(super) bytes: bool,
     /// Text that stands for other text.
     pub(super) replace: Vec<(String, String)>,
-    /// The whole text loses one space at its beginning.
+    /// The whole text loses one space at its beginning: the one that encoding puts there. (The
+    /// library's Metaspace takes every space out of the first token, its Strip just one.)
     pub(super) strip_first: bool,
 }
 
