@@ -142,12 +142,11 @@ fn vocabulary(ckpt: &Checkpoint) -> Result<Vocab> {
     const SCORES: &str = "tokenizer.ggml.scores";
     const TYPES: &str = "tokenizer.ggml.token_type";
     let tokens = array(ckpt, TOKENS, 1)?;
+    let tokens_read = strings(ckpt, TOKENS, tokens)?;
+    // what follows is as long as the file has it: the strings have been counted
     let n = tokens.len;
-    let mut spelled = Arena::with_capacity(
-        n.min(tokens.bytes.len() / 8),
-        tokens.bytes.len().saturating_sub(8 * n),
-    );
-    for token in strings(ckpt, TOKENS, tokens)? {
+    let mut spelled = Arena::with_capacity(n, tokens.bytes.len().saturating_sub(8 * n));
+    for token in tokens_read {
         spelled.push(token).map_err(|e| ckpt.key_error(e))?;
     }
     let numbers = |key: &str| -> Result<Vec<f64>> {
@@ -257,7 +256,9 @@ fn ranked(ckpt: &Checkpoint, vocab: &Vocab, pre: &Pre, unk: Option<Token>) -> Re
     let mut bpe = Bpe::new(vocab, Merges::new(rules).map_err(|e| ckpt.key_error(e))?);
     bpe.whole_words = pre.whole_words;
     bpe.byte_fallback = pre.spaced;
-    bpe.unk = unk;
+    // byte-level files name an end marker here, for what has no unknown token at all: a byte
+    // without a token is left out, as it is elsewhere, and never turns into that marker
+    bpe.unk = unk.filter(|_| pre.spaced);
     let mut normal = Vec::new();
     if pre.spaced {
         let pattern = Pattern::literal(" ").map_err(whole)?;
