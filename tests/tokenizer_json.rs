@@ -1,5 +1,6 @@
 //! tokenizer.json against Hugging Face's own library: small trained tokenizers with every part
 //! that is supported, made by `tests/tokenizers/make.py`; and against the GGUF reader.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
