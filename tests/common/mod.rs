@@ -20,9 +20,9 @@ pub fn cached(name: &str) -> PathBuf {
 /// A file of the shared data (`make test-shared`).
 pub fn shared(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dir = std::env::var_os("NINE_SHARED").map(PathBuf::from).unwrap_or_else(|| {
-        root.join("../shared")
-    });
+    let dir = std::env::var_os("NINE_SHARED")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| root.join("../shared"));
     let path = if dir.is_absolute() { dir } else { root.join(dir) }.join(name);
     assert!(path.exists(), "{} is missing: set NINE_SHARED to the shared data", path.display());
     path
