@@ -132,7 +132,7 @@ impl DType {
     /// product does not fit.
     pub fn bytes_of(self, n: u64) -> Option<u64> {
         let r = self.row();
-        if n % r.block_len as u64 != 0 {
+        if !n.is_multiple_of(r.block_len as u64) {
             return None;
         }
         (n / r.block_len as u64).checked_mul(r.block_bytes as u64)

@@ -1,16 +1,30 @@
-//! One conversation's state and the one generation loop, [`Session::step`].
+//! One conversation's state and the one generation loop, [`step_all`]: front ends call it for one
+//! session or for many, and none of them has a loop body that knows prompts, sampling or stops.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cancel::Cancel;
-use super::error::Result;
-use super::kv::KvType;
-use super::model::Model;
-use super::sampler::{Choice, Params};
-use super::tokenizer::Token;
+use super::chat::{Role, Turn};
+use super::error::{Error, Result};
+use super::kv::{KvCache, KvType, Shape};
+use super::model::{Model, Pass, Row, Scratch};
+use super::sampler::{Choice, Params, Sampler};
+use super::stop::Stops;
+use super::tokenizer::{Detok, Encode, Token};
 use super::workers::Workers;
 
-/// What a session needs to run a step.
+/// Most prompt tokens of one step: large enough to use each weight many times, small enough that
+/// progress is seen and other sessions are not kept waiting.
+const CHUNK: usize = 64;
+/// Positions of a session unless the user says otherwise, where the model was trained for more:
+/// caches of very long contexts would take more than most machines have.
+pub const DEFAULT_CTX: usize = 8192;
+/// Logits that [`Session::score`] holds at once, at most (64 MiB).
+const SCORE_LOGITS: usize = 16 << 20;
+
+/// What a step runs with.
+#[derive(Clone, Copy)]
 pub struct Compute<'a> {
     /// The threads.
     pub workers: &'a Workers,
@@ -23,7 +37,7 @@ pub struct Compute<'a> {
 pub struct Setup {
     /// Sampling knobs.
     pub params: Params,
-    /// Positions it can hold; 0 takes the model's trained context.
+    /// Positions it can hold; 0 takes the model's trained context, at most [`DEFAULT_CTX`].
     pub n_ctx: usize,
     /// KV type; `None` takes [`Model::default_kv`].
     pub kv: Option<KvType>,
@@ -31,6 +45,15 @@ pub struct Setup {
     pub stop: Vec<String>,
     /// Candidates reported with every token; 0 none.
     pub top: usize,
+}
+
+/// What a prompt is made of.
+#[derive(Clone, Debug)]
+pub enum Prompt {
+    /// Plain text to be continued (completion mode).
+    Text(String),
+    /// A conversation, through the model's template; the model replies to it.
+    Chat(Vec<Turn>),
 }
 
 /// Why a reply ended.
@@ -58,6 +81,8 @@ pub struct Piece {
     pub choice: Choice,
     /// Text that became whole with it: may be empty, may hold bytes of earlier tokens.
     pub text: String,
+    /// Texts of `choice.top`, in its order.
+    pub top_text: Vec<String>,
 }
 
 /// What one step did.
@@ -72,7 +97,7 @@ pub enum Step {
     },
     /// A token was made.
     Piece(Piece),
-    /// The reply is over; `text` is what was held back.
+    /// The reply is over.
     Stop {
         /// Why.
         stop: Stop,
@@ -96,16 +121,71 @@ pub struct Stats {
     pub decode_s: f64,
 }
 
+impl Stats {
+    /// Prompt tokens a second.
+    pub fn prefill_rate(&self) -> f64 {
+        self.prefill_tokens as f64 / self.prefill_s.max(1e-9)
+    }
+
+    /// Tokens a second.
+    pub fn decode_rate(&self) -> f64 {
+        self.decode_tokens as f64 / self.decode_s.max(1e-9)
+    }
+}
+
 /// One conversation: tokens, KV, sampler, unfinished text.
 pub struct Session {
-    #[allow(dead_code)]
     model: Arc<Model>,
+    kv: KvCache,
+    sampler: Sampler,
+    scratch: Scratch,
+    top: usize,
+    /// The context: prompt and replies.
+    tokens: Vec<Token>,
+    /// Positions whose keys and values are in the cache, a prefix of `tokens`.
+    cached: usize,
+    /// (n_vocab) after the last cached position; empty where that is not known.
+    logits: Vec<f32>,
+    /// Tokens before this are prompt: running them is prefill.
+    prompt: usize,
+    detok: Detok,
+    stops: Stops,
+    /// Most tokens of this reply; 0 until the context is full.
+    max: usize,
+    ended: Option<Stop>,
+    stats: Stats,
 }
 
 impl Session {
-    /// A session without tokens. Fails where the KV type does not fit the model.
-    pub fn new(model: Arc<Model>, _setup: Setup) -> Result<Session> {
-        Ok(Session { model })
+    /// A session without tokens. Fails where knobs are out of range, the KV type does not fit the
+    /// model, or its size does not fit memory.
+    pub fn new(model: Arc<Model>, setup: Setup) -> Result<Session> {
+        setup.params.check()?;
+        let c = &model.config;
+        let n_ctx = match setup.n_ctx {
+            0 => c.n_ctx_train.min(DEFAULT_CTX),
+            n => n,
+        };
+        let shape =
+            Shape { n_layer: c.n_layer, n_head_kv: c.n_head_kv, head_dim: c.head_dim, n_ctx };
+        let kv = KvCache::new(shape, setup.kv.unwrap_or_else(|| model.default_kv()))?;
+        let sampler = Sampler::new(setup.params, c.n_vocab);
+        Ok(Session {
+            kv,
+            sampler,
+            scratch: Scratch::default(),
+            top: setup.top,
+            tokens: Vec::new(),
+            cached: 0,
+            logits: Vec::new(),
+            prompt: 0,
+            detok: Detok::default(),
+            stops: Stops::new(&setup.stop),
+            max: 0,
+            ended: None,
+            stats: Stats::default(),
+            model,
+        })
     }
 
     /// The model.
@@ -115,57 +195,330 @@ impl Session {
 
     /// Positions it can hold.
     pub fn n_ctx(&self) -> usize {
-        0
+        self.kv.shape().n_ctx
+    }
+
+    /// Bytes of K and V when every position is in use.
+    pub fn kv_bytes(&self) -> usize {
+        self.kv.bytes()
+    }
+
+    /// How K and V are stored.
+    pub fn kv_type(&self) -> KvType {
+        self.kv.kind()
     }
 
     /// Everything in the context: prompt, replies, and what waits for prefill.
     pub fn tokens(&self) -> &[Token] {
-        &[]
+        &self.tokens
     }
 
-    /// Appends prompt tokens; they are run by the next steps. [`super::Error::ContextFull`] if
-    /// they do not fit, and then nothing is appended.
-    pub fn push(&mut self, _tokens: &[Token]) -> Result<()> {
+    /// The knobs; changes act on the next token. A changed seed acts through
+    /// [`Session::reseed`].
+    pub fn params(&self) -> &Params {
+        &self.sampler.params
+    }
+
+    /// Sets the knobs for the next token; a changed seed starts the random numbers again.
+    pub fn configure(&mut self, params: Params) -> Result<()> {
+        params.check()?;
+        if params.seed != self.sampler.params.seed {
+            self.sampler.reseed(params.seed);
+        }
+        self.sampler.params = params;
         Ok(())
     }
 
-    /// Makes the context exactly `tokens`, keeping the KV of the longest common prefix; returns
-    /// how many positions were kept.
-    pub fn set_prompt(&mut self, _tokens: &[Token]) -> Result<usize> {
-        Ok(0)
+    /// Starts the random numbers again.
+    pub fn reseed(&mut self, seed: u64) {
+        self.sampler.reseed(seed);
     }
 
-    /// Starts a reply of at most `max` tokens (0: until the context is full). Clears the stop
-    /// state and the reply's statistics.
-    pub fn begin(&mut self, _max: usize) {}
-
-    /// The one loop's body: a chunk of prompt, or one token, or the end. After a `Stop` it gives
-    /// the same `Stop` until [`Session::begin`].
-    pub fn step(&mut self, _compute: &Compute<'_>) -> Result<Step> {
-        Ok(Step::Stop { stop: Stop::Eos, text: String::new() })
-    }
-
-    /// Forgets everything from position `pos` on, KV kept before it; no token is run again but
-    /// the last one kept, for its logits.
-    pub fn rewind(&mut self, _pos: usize) {}
-
-    /// The knobs; changes act on the next token.
-    pub fn params_mut(&mut self) -> &mut Params {
-        unreachable!()
-    }
-
-    /// The logits of the last position that was run, if any.
+    /// Logits (n_vocab) after the last token of the context, once that has been run.
     pub fn logits(&self) -> Option<&[f32]> {
-        None
+        (self.cached == self.tokens.len() && !self.logits.is_empty()).then_some(&*self.logits)
     }
 
     /// Of the current reply.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.stats
     }
 
-    /// Bytes of K and V that this session may use at most.
-    pub fn kv_bytes(&self) -> usize {
-        0
+    fn fits(&self, tokens: &[Token], before: usize) -> Result<()> {
+        let needed = before + tokens.len();
+        if needed > self.n_ctx() {
+            return Err(Error::ContextFull { n_ctx: self.n_ctx(), needed });
+        }
+        let n_vocab = self.model.config.n_vocab;
+        match tokens.iter().find(|t| **t as usize >= n_vocab) {
+            Some(t) => {
+                Err(Error::Invalid(format!("token {t} is outside the vocabulary of {n_vocab}")))
+            }
+            None => Ok(()),
+        }
     }
+
+    /// Appends prompt tokens; the next steps run them. Nothing is appended where they do not fit.
+    pub fn push(&mut self, tokens: &[Token]) -> Result<()> {
+        self.fits(tokens, self.tokens.len())?;
+        self.tokens.extend_from_slice(tokens);
+        self.prompt = self.tokens.len();
+        Ok(())
+    }
+
+    /// Makes the context exactly `tokens`, keeping the KV of the longest common prefix; returns
+    /// how many positions were kept. The last token is always run again, for its logits.
+    pub fn set_prompt(&mut self, tokens: &[Token]) -> Result<usize> {
+        self.fits(tokens, 0)?;
+        let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        self.rewind(common);
+        self.tokens.extend_from_slice(&tokens[common..]);
+        if self.logits().is_none() {
+            self.cached = self.cached.min(tokens.len().saturating_sub(1));
+        }
+        self.prompt = self.tokens.len();
+        Ok(self.cached)
+    }
+
+    /// The ids of a prompt: text through the tokenizer, a conversation through the model's
+    /// template. A model without a template takes no conversation: that is said, not guessed.
+    pub fn encode(&self, prompt: &Prompt) -> Result<Vec<Token>> {
+        let tokenizer = &self.model.tokenizer;
+        match prompt {
+            Prompt::Text(text) => Ok(tokenizer.encode(text, Encode { bos: true, special: false })),
+            Prompt::Chat(turns) => {
+                let template = self.model.template.as_ref().ok_or_else(|| {
+                    Error::Template("this model has none; it can continue text only".into())
+                })?;
+                let reply = turns.last().is_none_or(|t| t.role != Role::Assistant);
+                let text = template.render(turns, reply)?;
+                // A template that spells the first token itself must not get a second one.
+                let spelled =
+                    tokenizer.bos().is_some_and(|b| text.starts_with(&tokenizer.spell(b)));
+                Ok(tokenizer.encode(&text, Encode { bos: !spelled, special: true }))
+            }
+        }
+    }
+
+    /// Forgets everything from position `pos` on; KV before it is kept. To go on, the last token
+    /// kept is run once more, for its logits.
+    pub fn rewind(&mut self, pos: usize) {
+        if pos >= self.tokens.len() {
+            return;
+        }
+        self.tokens.truncate(pos);
+        self.prompt = self.prompt.min(pos);
+        if pos < self.cached {
+            self.cached = pos.saturating_sub(1);
+            self.logits.clear();
+        }
+    }
+
+    /// Starts a reply of at most `max` tokens (0: until the context is full) to the context as it
+    /// is.
+    pub fn begin(&mut self, max: usize) {
+        let bos = self.model.tokenizer.bos();
+        let text_before = self.tokens.iter().any(|t| Some(*t) != bos);
+        self.detok = Detok::new(text_before);
+        self.stops.finish();
+        (self.max, self.ended) = (max, None);
+        self.stats = Stats { reused_tokens: self.cached.min(self.prompt), ..Stats::default() };
+    }
+
+    /// [`step_all`] for this session alone.
+    pub fn step(&mut self, compute: &Compute<'_>) -> Result<Step> {
+        let mut steps = step_all(&mut [(self, compute.cancel)], compute.workers);
+        steps.pop().unwrap_or(Err(Error::Cancelled))
+    }
+
+    /// Steps until the reply ends, the `Stop` included.
+    pub fn steps<'a>(
+        &'a mut self,
+        compute: Compute<'a>,
+    ) -> impl Iterator<Item = Result<Step>> + 'a {
+        let mut over = false;
+        std::iter::from_fn(move || {
+            if over {
+                return None;
+            }
+            let step = self.step(&compute);
+            over = !matches!(step, Ok(Step::Prefill { .. } | Step::Piece(_)));
+            Some(step)
+        })
+    }
+
+    /// Runs `tokens` from an empty context and calls `on` with the logits (n_vocab) after each
+    /// position. The context is `tokens` afterwards.
+    pub fn score(
+        &mut self,
+        tokens: &[Token],
+        compute: &Compute<'_>,
+        on: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        self.rewind(0);
+        self.push(tokens)?;
+        let n_vocab = self.model.config.n_vocab;
+        let chunk = (SCORE_LOGITS / n_vocab).clamp(1, CHUNK);
+        while self.cached < tokens.len() {
+            let n = chunk.min(tokens.len() - self.cached);
+            let rows: Vec<Row> = (self.cached..self.cached + n)
+                .map(|pos| Row { token: tokens[pos], pos, kv: 0, logits: true })
+                .collect();
+            let cancels = &[compute.cancel];
+            let pass = Pass { model: &self.model, workers: compute.workers, cancels };
+            pass.run(&mut self.scratch, &rows, &mut [&mut self.kv])?;
+            for (i, logits) in self.scratch.logits.chunks_exact(n_vocab).enumerate() {
+                on(self.cached + i, logits);
+            }
+            self.cached += n;
+        }
+        self.logits.clear();
+        self.logits.extend_from_slice(self.scratch.logits.rchunks(n_vocab).next().unwrap_or(&[]));
+        Ok(())
+    }
+
+    /// Ends the reply, giving out what was held back.
+    fn end(&mut self, stop: Stop) -> Step {
+        let mut text = String::new();
+        if self.ended.is_none() {
+            self.ended = Some(stop);
+            if stop != Stop::Word {
+                let tail = self.detok.finish();
+                text = self.stops.push(&tail).0;
+                text.push_str(&self.stops.finish());
+            }
+        }
+        Step::Stop { stop: self.ended.unwrap_or(stop), text }
+    }
+
+    /// What has to be run before the next token, or the step that needs no run.
+    fn plan(&mut self, cancel: &Cancel) -> Plan {
+        if let Some(stop) = self.ended {
+            return Plan::Done(self.end(stop));
+        }
+        if cancel.is_raised() {
+            return Plan::Done(self.end(Stop::Cancelled));
+        }
+        if self.max > 0 && self.stats.decode_tokens >= self.max {
+            return Plan::Done(self.end(Stop::Length));
+        }
+        if self.logits().is_some() {
+            return Plan::Sample;
+        }
+        if self.cached >= self.n_ctx() {
+            return Plan::Done(self.end(Stop::Context));
+        }
+        match (self.tokens.len() - self.cached).min(CHUNK) {
+            // An empty context has nothing to go on from.
+            0 => Plan::Done(self.end(Stop::Length)),
+            n => Plan::Run(n),
+        }
+    }
+
+    /// Takes a token from the logits.
+    fn sample(&mut self) -> Step {
+        let choice = self.sampler.sample(&self.logits, &self.tokens, self.top);
+        let model = Arc::clone(&self.model);
+        let tokenizer = &model.tokenizer;
+        if tokenizer.eog().contains(&choice.id) {
+            return self.end(Stop::Eos);
+        }
+        let pos = self.tokens.len();
+        let text = self.detok.push(tokenizer, self.tokens.last().copied(), choice.id);
+        self.tokens.push(choice.id);
+        self.stats.decode_tokens += 1;
+        let (text, hit) = self.stops.push(&text);
+        if hit {
+            self.ended = Some(Stop::Word);
+        }
+        let spell = |id: Token| String::from_utf8_lossy(tokenizer.bytes(id)).into_owned();
+        let top_text = choice.top.iter().map(|c| spell(c.id)).collect();
+        Step::Piece(Piece { pos, choice, text, top_text })
+    }
+}
+
+/// What a session needs for its next step.
+enum Plan {
+    /// The step is known.
+    Done(Step),
+    /// Its logits are there: take a token.
+    Sample,
+    /// Run so many waiting tokens first.
+    Run(usize),
+}
+
+/// The one loop's body, for any number of sessions of one model at once: for each a chunk of
+/// prompt, or one token, or its end (and after that the same end, until [`Session::begin`]). A
+/// session's text does not depend on who else is in the list.
+pub fn step_all(sessions: &mut [(&mut Session, &Cancel)], workers: &Workers) -> Vec<Result<Step>> {
+    let start = Instant::now();
+    let plans: Vec<Plan> = sessions.iter_mut().map(|(s, cancel)| s.plan(cancel)).collect();
+    let ran = run_planned(sessions, &plans, workers);
+    let prefill_s = start.elapsed().as_secs_f64();
+    let mut out = Vec::with_capacity(plans.len());
+    for (plan, (s, cancel)) in plans.into_iter().zip(sessions.iter_mut()) {
+        let step = match (plan, &ran) {
+            (Plan::Done(step), _) => Ok(step),
+            (Plan::Run(_), Err(Error::Cancelled)) if cancel.is_raised() => {
+                Ok(s.end(Stop::Cancelled))
+            }
+            // Another session's flag ended the pass: nothing is lost, the rows run again.
+            (Plan::Run(_), Err(Error::Cancelled)) => {
+                Ok(Step::Prefill { done: s.cached.min(s.prompt), total: s.prompt })
+            }
+            (Plan::Run(_), Err(e)) => Err(Error::Internal(e.to_string())),
+            // A token that was just made has only to be run: the next one follows at once.
+            (Plan::Run(_), Ok(())) if s.cached > s.prompt && s.logits().is_some() => Ok(s.sample()),
+            (Plan::Run(n), Ok(())) => {
+                s.stats.prefill_tokens += n;
+                s.stats.prefill_s += prefill_s;
+                out.push(Ok(Step::Prefill { done: s.cached, total: s.prompt }));
+                continue;
+            }
+            (Plan::Sample, _) => Ok(s.sample()),
+        };
+        s.stats.decode_s += start.elapsed().as_secs_f64();
+        out.push(step);
+    }
+    out
+}
+
+/// Runs the planned rows of all sessions in one pass and hands out the logits.
+fn run_planned(
+    sessions: &mut [(&mut Session, &Cancel)],
+    plans: &[Plan],
+    workers: &Workers,
+) -> Result<()> {
+    let (mut rows, mut cancels) = (Vec::new(), Vec::new());
+    let Some(lender) = plans.iter().position(|p| matches!(p, Plan::Run(_))) else { return Ok(()) };
+    let mut scratch = std::mem::take(&mut sessions[lender].0.scratch);
+    let model = Arc::clone(&sessions[lender].0.model);
+    let mut kvs = Vec::new();
+    for ((s, cancel), plan) in sessions.iter_mut().zip(plans) {
+        let Plan::Run(n) = plan else { continue };
+        debug_assert!(Arc::ptr_eq(&s.model, &model), "sessions of one model");
+        let end = s.cached + n;
+        rows.extend((s.cached..end).map(|pos| Row {
+            token: s.tokens[pos],
+            pos,
+            kv: kvs.len(),
+            logits: pos + 1 == s.tokens.len(),
+        }));
+        kvs.push(&mut s.kv);
+        cancels.push(*cancel);
+    }
+    let ran = Pass { model: &model, workers, cancels: &cancels }.run(&mut scratch, &rows, &mut kvs);
+    if ran.is_ok() {
+        let mut logits = scratch.logits.chunks_exact(model.config.n_vocab);
+        for ((s, _), plan) in sessions.iter_mut().zip(plans) {
+            let Plan::Run(n) = plan else { continue };
+            s.cached += n;
+            s.logits.clear();
+            if s.cached == s.tokens.len() {
+                s.logits.extend_from_slice(logits.next().unwrap_or(&[]));
+            }
+        }
+    }
+    sessions[lender].0.scratch = scratch;
+    ran
 }

@@ -2,6 +2,8 @@
 //! failure that names the command which fetches it.
 #![allow(dead_code)]
 
+pub mod write;
+
 use std::path::{Path, PathBuf};
 
 /// A file of the test cache (real models and vocabularies from packages).

@@ -9,7 +9,7 @@ use super::{Kernels, MatMul, Out, Rows, X};
 use crate::engine::dtype::DType;
 use crate::engine::quant;
 use crate::engine::tensor::Tensor;
-use crate::engine::workers::Workers;
+use crate::engine::workers::{Scratch, Workers};
 
 /// Weights of one linear map, `rows` outputs × `cols` inputs, as they lie in the file, and the
 /// kernel that multiplies them.
@@ -163,9 +163,11 @@ pub struct Job<'a> {
     pub out: &'a mut [f32],
 }
 
-/// Weight rows that one thread takes at a time at least: below this a fork costs more than it
-/// saves.
+/// Weight rows that a thread takes at a time, at least: neighbouring results share cache lines.
 const MIN_ROWS: usize = 16;
+/// Multiplications that a thread takes at a time, at least: below this a fork costs more than it
+/// saves.
+const MIN_WORK: usize = 32 << 10;
 
 /// Computes all `jobs` on one batch, in one fork–join; their rows are split over the workers as
 /// if they were one matrix.
@@ -187,6 +189,7 @@ pub fn mul(kernels: &Kernels, workers: &Workers, x: &mut Input, jobs: &mut [Job<
         assert_eq!(j.out.len(), view.m * j.w.rows, "result size");
     }
     let total: usize = jobs.iter().map(|j| j.w.rows).sum();
+    let min = (MIN_WORK / (view.m * view.cols).max(1)).max(MIN_ROWS);
     struct Shared<'a>(Vec<(&'a Matrix, Out)>);
     // SAFETY: `Out` is written only inside the region below, where ranges of different parts are
     // disjoint.
@@ -195,13 +198,13 @@ pub fn mul(kernels: &Kernels, workers: &Workers, x: &mut Input, jobs: &mut [Job<
         jobs.iter_mut().map(|j| (j.w, Out { ptr: j.out.as_mut_ptr(), ld: j.w.rows })).collect(),
     );
     let shared = &shared;
-    workers.split(total, MIN_ROWS, &|range: Range<usize>| {
+    workers.split(total, min, &|scratch, range| {
         let mut start = 0;
         for (w, out) in &shared.0 {
             let lo = range.start.clamp(start, start + w.rows) - start;
             let hi = range.end.clamp(start, start + w.rows) - start;
             if lo < hi {
-                w.product(kernels, lo..hi, &view, *out);
+                w.product(kernels, scratch, lo..hi, &view, *out);
             }
             start += w.rows;
         }
@@ -210,14 +213,22 @@ pub fn mul(kernels: &Kernels, workers: &Workers, x: &mut Input, jobs: &mut [Job<
 
 impl Matrix {
     #[allow(unsafe_code)]
-    fn product(&self, kernels: &Kernels, rows: Range<usize>, x: &X<'_>, out: Out) {
+    fn product(
+        &self,
+        kernels: &Kernels,
+        scratch: &mut Scratch,
+        rows: Range<usize>,
+        x: &X<'_>,
+        out: Out,
+    ) {
         if self.exact && self.dtype != DType::F32 {
             // The row is decoded once for all activations, then multiplied as f32.
-            let mut w = vec![0f32; self.cols];
+            scratch.resize(self.cols.max(scratch.len()), 0.0);
+            let w = &mut scratch[..self.cols];
             for r in rows {
-                self.row(r, &mut w);
+                self.row(r, w);
                 for i in 0..x.m {
-                    let v = kernels.dot(&w, &x.f[i * x.cols..(i + 1) * x.cols]);
+                    let v = kernels.dot(w, &x.f[i * x.cols..(i + 1) * x.cols]);
                     // SAFETY: `r` and `i` are rows of this product; see `mul`.
                     unsafe { out.put(i, r, v) };
                 }

@@ -1,9 +1,239 @@
 //! Kernels in plain Rust, written so that the compiler vectorises them on any processor.
+//!
+//! All types go the same way: a piece of a weight row (a block, or 256 plain numbers) is unpacked
+//! once for up to [`TILE`] activation rows into arrays of fixed size, then multiplied with each
+//! row's piece into that row's own [`LANES`] sums. The order of a sum depends on the row's length
+//! only. Nothing here is fused: without FMA in the instruction set `mul_add` is a call.
+#![allow(unsafe_code)]
 
-use super::MatMul;
+use std::ops::Range;
+
+use super::{MatMul, Out, Rows, X};
 use crate::engine::dtype::DType;
+use crate::engine::quant::{
+    self, Block, IQ4_NL, IQ4_XS, Parts, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0,
+    Q8_K,
+};
 
 /// The portable kernel of a type that can be multiplied.
-pub(super) fn matmul(_dtype: DType) -> Option<MatMul> {
-    None
+pub(super) fn matmul(dtype: DType) -> Option<MatMul> {
+    Some(match dtype {
+        DType::F32 => floats::<F32>,
+        DType::F16 => floats::<F16>,
+        DType::BF16 => floats::<BF16>,
+        DType::Q8G => groups,
+        DType::Q4_0 => blocks::<Q4_0>,
+        DType::Q4_1 => blocks::<Q4_1>,
+        DType::Q5_0 => blocks::<Q5_0>,
+        DType::Q5_1 => blocks::<Q5_1>,
+        DType::Q8_0 => blocks::<Q8_0>,
+        DType::Q2_K => blocks::<Q2_K>,
+        DType::Q3_K => blocks::<Q3_K>,
+        DType::Q4_K => blocks::<Q4_K>,
+        DType::Q5_K => blocks::<Q5_K>,
+        DType::Q6_K => blocks::<Q6_K>,
+        DType::Q8_K => blocks::<Q8_K>,
+        DType::IQ4_NL => blocks::<IQ4_NL>,
+        DType::IQ4_XS => blocks::<IQ4_XS>,
+        _ => return None,
+    })
+}
+
+/// Activation rows that share one unpacking of a weight row.
+const TILE: usize = 16;
+
+/// Independent sums of a product: one vector of 16 bytes, or two where adding takes long.
+const LANES: usize = 8;
+
+/// A type of plain numbers.
+trait Float {
+    const BYTES: usize;
+    fn decode(bytes: &[u8], out: &mut [f32]);
+}
+
+struct F32;
+struct F16;
+struct BF16;
+
+impl Float for F32 {
+    const BYTES: usize = 4;
+
+    #[inline(always)]
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        quant::decode_f32(bytes, out);
+    }
+}
+
+impl Float for F16 {
+    const BYTES: usize = 2;
+
+    #[inline(always)]
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        quant::decode_f16(bytes, out);
+    }
+}
+
+impl Float for BF16 {
+    const BYTES: usize = 2;
+
+    #[inline(always)]
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        quant::decode_bf16(bytes, out);
+    }
+}
+
+/// # Safety
+/// As [`MatMul`].
+unsafe fn floats<F: Float>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out) {
+    const PIECE: usize = 256;
+    let mut piece = [0f32; PIECE];
+    for r in rows {
+        let row = &w.data[r * w.row_bytes..(r + 1) * w.row_bytes];
+        for tile in tiles(x.m) {
+            let mut sums = [[0f32; LANES]; TILE];
+            for (n, bytes) in row.chunks(PIECE * F::BYTES).enumerate() {
+                let at = n * PIECE;
+                let piece = &mut piece[..bytes.len() / F::BYTES];
+                F::decode(bytes, piece);
+                for (i, sums) in tile.clone().zip(&mut sums) {
+                    let from = i * x.cols + at;
+                    multiply(piece, &x.f[from..from + piece.len()], sums);
+                }
+            }
+            for (i, sums) in tile.zip(sums) {
+                // SAFETY: the caller's promise; `i` and `r` are rows of the product.
+                unsafe { out.put(i, r, total(sums)) };
+            }
+        }
+    }
+}
+
+/// `sums[l] += w[l] · x[l] + w[l + LANES] · x[l + LANES] + …`, in this order.
+#[inline(always)]
+fn multiply(w: &[f32], x: &[f32], sums: &mut [f32; LANES]) {
+    let (w, w_rest) = w.as_chunks::<LANES>();
+    let (x, x_rest) = x.as_chunks::<LANES>();
+    let mut lanes = *sums;
+    for (w, x) in w.iter().zip(x) {
+        for l in 0..LANES {
+            lanes[l] += w[l] * x[l];
+        }
+    }
+    for (t, (w, x)) in lanes.iter_mut().zip(w_rest.iter().zip(x_rest)) {
+        *t += w * x;
+    }
+    *sums = lanes;
+}
+
+/// # Safety
+/// As [`MatMul`].
+unsafe fn blocks<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out) {
+    let mut p = Parts::ZERO;
+    for r in rows {
+        let row = quant::blocks::<B>(&w.data[r * w.row_bytes..(r + 1) * w.row_bytes]);
+        for tile in tiles(x.m) {
+            let mut sums = [[0f32; LANES]; TILE];
+            for (n, block) in row.iter().enumerate() {
+                block.unpack(&mut p);
+                for (i, sums) in tile.clone().zip(&mut sums) {
+                    let at = i * x.cols + n * B::LEN;
+                    let q = &x.q[at..at + B::LEN];
+                    let d = &x.d[at / 32..(at + B::LEN) / 32];
+                    let s = &x.s[at / 16..(at + B::LEN) / 16];
+                    multiply_block::<B>(&p, q, d, s, sums);
+                }
+            }
+            for (i, sums) in tile.zip(sums) {
+                // SAFETY: the caller's promise; `i` and `r` are rows of the product.
+                unsafe { out.put(i, r, total(sums)) };
+            }
+        }
+    }
+}
+
+/// Adds a block's product to `sums`: each lane takes its share of every run's integers, scaled;
+/// lane k mod LANES takes the minimum of run k.
+#[inline(always)]
+fn multiply_block<B: Block>(p: &Parts, q: &[i8], d: &[f32], s: &[f32], sums: &mut [f32; LANES]) {
+    let mut lanes = *sums;
+    for k in 0..B::LEN / B::RUN {
+        let at = k * B::RUN;
+        let n = products(&p.q[at..at + B::RUN], &q[at..at + B::RUN]);
+        let scale = p.a[k] * d[at / 32];
+        for l in 0..LANES {
+            lanes[l] += n[l] as f32 * scale;
+        }
+        if B::MIN {
+            let s = &s[at / 16..(at + B::RUN) / 16];
+            lanes[k % LANES] += p.b[k] * s.iter().sum::<f32>();
+        }
+    }
+    *sums = lanes;
+}
+
+/// Sums of the products of every LANES-th number.
+#[inline(always)]
+fn products(w: &[i8], x: &[i8]) -> [i32; LANES] {
+    let mut n = [0i32; LANES];
+    for (w, x) in w.as_chunks::<LANES>().0.iter().zip(x.as_chunks::<LANES>().0) {
+        for l in 0..LANES {
+            n[l] += i32::from(i16::from(w[l]) * i16::from(x[l]));
+        }
+    }
+    n
+}
+
+/// The same sums in the same order as the scalar kernel's: integers have no other.
+///
+/// # Safety
+/// As [`MatMul`].
+unsafe fn groups(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out) {
+    let per_row = w.cols / w.group;
+    for r in rows {
+        let row = &w.data[r * w.row_bytes..(r + 1) * w.row_bytes];
+        let scales = &w.scales[r * per_row * 4..(r + 1) * per_row * 4];
+        for i in 0..x.m {
+            let q = &x.q[i * x.cols..(i + 1) * x.cols];
+            let d = &x.d[i * per_row..(i + 1) * per_row];
+            // Groups of whole chunks have loops of known length, which vectorise.
+            let t = match w.group {
+                4 => grouped::<4>(row, scales, q, d, w.group),
+                g if g % 32 == 0 => grouped::<32>(row, scales, q, d, g),
+                g if g % 8 == 0 => grouped::<8>(row, scales, q, d, g),
+                g => grouped::<1>(row, scales, q, d, g),
+            };
+            // SAFETY: the caller's promise; `i` and `r` are rows of the product.
+            unsafe { out.put(i, r, t) };
+        }
+    }
+}
+
+/// A product of rows whose groups are whole chunks of `N`.
+#[inline(always)]
+fn grouped<const N: usize>(row: &[u8], scales: &[u8], q: &[i8], d: &[f32], group: usize) -> f32 {
+    let mut t = 0f32;
+    let scaled = scales.as_chunks::<4>().0.iter().zip(d);
+    for ((w, q), (ws, xs)) in row.chunks_exact(group).zip(q.chunks_exact(group)).zip(scaled) {
+        let mut n = 0i32;
+        for (w, q) in w.as_chunks::<N>().0.iter().zip(q.as_chunks::<N>().0) {
+            for l in 0..N {
+                n += i32::from(i16::from(w[l] as i8) * i16::from(q[l]));
+            }
+        }
+        t += n as f32 * f32::from_le_bytes(*ws) * xs;
+    }
+    t
+}
+
+/// Ranges of at most [`TILE`] activation rows.
+#[inline(always)]
+fn tiles(m: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..m).step_by(TILE).map(move |i| i..m.min(i + TILE))
+}
+
+/// Adds lanes in pairs that lie half the rest apart.
+#[inline(always)]
+fn total(lanes: [f32; LANES]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }

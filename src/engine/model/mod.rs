@@ -1,8 +1,21 @@
 //! A model: numbers, weights and tokenizer, immutable after load and shared by all sessions.
 
+pub mod arch;
+mod card;
+mod config;
+mod forward;
+mod rope;
+mod weights;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use card::Card;
+pub use config::Config;
+pub use forward::{Pass, Row, Scratch};
+
 use super::chat::Template;
+use super::dtype::DType;
 use super::error::Result;
 use super::format::Checkpoint;
 use super::kernels::Kernels;
@@ -20,51 +33,6 @@ pub struct Load<'a> {
     pub tokenizer: LoadOptions<'a>,
 }
 
-/// What lists and panes show of a model. Plain numbers.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Card {
-    /// A short name: the file's name.
-    pub name: String,
-    /// Where it came from.
-    pub path: std::path::PathBuf,
-    /// `llama`, `qwen3`, …
-    pub arch: String,
-    /// The container, as text.
-    pub format: String,
-    /// The commonest weight type by bytes, as ggml writes it.
-    pub dtype: String,
-    /// Dimensions (glossary names).
-    pub n_layer: usize,
-    #[allow(missing_docs)]
-    pub n_embd: usize,
-    #[allow(missing_docs)]
-    pub n_head: usize,
-    #[allow(missing_docs)]
-    pub n_head_kv: usize,
-    #[allow(missing_docs)]
-    pub head_dim: usize,
-    #[allow(missing_docs)]
-    pub n_ff: usize,
-    #[allow(missing_docs)]
-    pub n_vocab: usize,
-    #[allow(missing_docs)]
-    pub n_ctx_train: usize,
-    /// Number of parameters.
-    pub parameters: u64,
-    /// Bits a parameter in the file.
-    pub bits_per_weight: f64,
-    /// Bytes of all weights.
-    pub weight_bytes: u64,
-    /// Bytes of K and V for one position, f32.
-    pub kv_f32_per_pos: u64,
-    /// What the tokenizer is.
-    pub tokenizer: String,
-    /// Whether there is a chat template.
-    pub has_template: bool,
-    /// The instruction set.
-    pub kernels: String,
-}
-
 /// A loaded model.
 pub struct Model {
     /// For lists and panes.
@@ -73,16 +41,66 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// The model's own chat template; `None` is completion mode.
     pub template: Option<Template>,
+    /// Its numbers.
+    pub config: Config,
+    kernels: Kernels,
+    exact: bool,
+    weights: weights::Weights,
+    rope: rope::Rope,
+    rope_local: rope::Rope,
 }
 
 impl Model {
     /// Binds a checkpoint's weights to kernels. Nothing is copied that can be mapped.
-    pub fn load(_ckpt: &Checkpoint, _how: Load<'_>) -> Result<Arc<Model>> {
-        Err(super::Error::Internal("skeleton".into()))
+    pub fn load(ckpt: &Checkpoint, how: Load<'_>) -> Result<Arc<Model>> {
+        // What cannot run is refused before the tokenizer is looked for: the first error a user
+        // sees is the one that matters.
+        let config = Config::read(ckpt)?;
+        let weights = weights::Weights::bind(ckpt, &config, &how.kernels, how.exact)?;
+        let tokenizer = Tokenizer::load(ckpt, how.tokenizer)?;
+        let template = Template::load(ckpt, &tokenizer)?;
+        let rope = rope::Rope::new(&config, false);
+        let rope_local = rope::Rope::new(&config, true);
+        let card = Card::new(ckpt, &config, &tokenizer, template.is_some(), &how.kernels);
+        Ok(Arc::new(Model {
+            card,
+            tokenizer,
+            template,
+            config,
+            kernels: how.kernels,
+            exact: how.exact,
+            weights,
+            rope,
+            rope_local,
+        }))
     }
 
-    /// The KV type used unless the user says otherwise: f32 for f32 weights, else f16.
+    /// The KV type used unless the user says otherwise: f32 for the reference path and for f32
+    /// weights, else f16.
     pub fn default_kv(&self) -> KvType {
-        KvType::F32
+        let f32_weights = self.card.dtype == DType::F32.name() || self.card.dtype == "Q8G";
+        if self.exact || f32_weights { KvType::F32 } else { KvType::F16 }
+    }
+
+    /// Its kernels.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// Types of the matrices by bytes, largest first, and whether each has a kernel of this
+    /// instruction set's own.
+    pub fn types(&self) -> Vec<(DType, u64, bool)> {
+        let w = &self.weights;
+        let mut by: BTreeMap<DType, (u64, bool)> = BTreeMap::new();
+        let layers = w.layers.iter().flat_map(|l| {
+            [&l.attn_q, &l.attn_k, &l.attn_v, &l.attn_output, &l.ffn_gate, &l.ffn_up, &l.ffn_down]
+        });
+        for m in layers.map(|l| &l.w).chain([&w.token_embd, &w.output.w]) {
+            let e = by.entry(m.dtype).or_insert((0, true));
+            (e.0, e.1) = (e.0 + m.bytes() as u64, e.1 && m.fast);
+        }
+        let mut all: Vec<_> = by.into_iter().map(|(t, (bytes, fast))| (t, bytes, fast)).collect();
+        all.sort_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));
+        all
     }
 }

@@ -1,7 +1,21 @@
-//! x86-64: one file an instruction set.
+//! x86-64: one folder an instruction set, and what both share.
+//!
+//! Both sets cut a row of quantized weights into *panels* of 256 weights: one super-block of a
+//! K type, or 8 neighbouring blocks of 32. Whatever the type, a panel unpacks to the same three
+//! things: 256 small integers in their natural order, a scale for each 16 of them, and an offset
+//! for each 16 of them. From there on one piece of code serves all types:
+//!
+//! ```text
+//! Σ w·x  =  Σ₁₆ scale · d · (Σ int·q)  +  Σ₁₆ offset · s        s = d · Σq
+//! ```
+//!
+//! Signed weights are made unsigned with an offset (Q4_0's 8, Q6_K's 32), because the processor
+//! multiplies unsigned by signed bytes; the offset costs one multiply-add for 16 × 16 weights.
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+mod bits;
+mod tile;
 
 /// AVX2, FMA and F16C.
 pub(super) fn has_avx2() -> bool {
@@ -18,3 +32,6 @@ pub(super) fn has_avx512() -> bool {
         && std::arch::is_x86_feature_detected!("avx512dq")
         && std::arch::is_x86_feature_detected!("avx512vnni")
 }
+
+#[cfg(test)]
+mod tests;

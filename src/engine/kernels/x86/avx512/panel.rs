@@ -1,0 +1,99 @@
+//! The product of unpacked panels with i8 activations: one code for every quantized type.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::super::tile::{self, PANEL, Product};
+use super::load::{lanes, load8, load16, load512};
+use crate::engine::kernels::{Out, Rows, X};
+
+/// 256 weights: weight 16·i + j is `scale[i] · w[16·i + j] + offset[i]`.
+pub(super) struct Panel {
+    /// Unsigned integers, 64 a register, in the order of the row.
+    pub(super) w: [__m512i; 4],
+    pub(super) scale: __m512,
+    pub(super) offset: __m512,
+}
+
+/// A weight type whose panels are `N` bytes.
+pub(super) trait Unpack<const N: usize> {
+    /// Always inlined, for which it must not name the instruction set itself: a panel is to stay
+    /// in registers.
+    ///
+    /// # Safety
+    /// The processor has AVX-512.
+    unsafe fn unpack(bytes: &[u8; N]) -> Panel;
+}
+
+/// The kernel of a quantized type.
+pub(super) struct Quant<U, const N: usize>(PhantomData<U>);
+
+/// Each of 8 lanes twice.
+const TWICE: [i32; 16] = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7];
+
+/// Quarter `k` of 16 lanes, each four times: the scales of the lanes of one `vpdpbusd`.
+const FOUR_TIMES: [[i32; 16]; 4] = [
+    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3],
+    [4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7],
+    [8, 8, 8, 8, 9, 9, 9, 9, 10, 10, 10, 10, 11, 11, 11, 11],
+    [12, 12, 12, 12, 13, 13, 13, 13, 14, 14, 14, 14, 15, 15, 15, 15],
+];
+
+/// The product of the first `quarters` · 64 weights of a panel with 256 activations, in 16 lanes
+/// still to be added. The integer sums are exact in f32: 4 · 255 · 127 < 2²⁴.
+///
+/// The sum begins anew with each panel, so that the panels of a row do not wait for each other.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn product(p: &Panel, q: &[i8; PANEL], d: &[f32; 8], s: &[f32; 16], quarters: usize) -> __m512 {
+    let d = _mm512_permutexvar_ps(lanes(&TWICE), _mm512_castps256_ps512(load8(d)));
+    let scale = _mm512_mul_ps(p.scale, d);
+    let mut sum = _mm512_mul_ps(p.offset, load16(s));
+    let q: &[[i8; 64]; 4] = zerocopy::transmute_ref!(q);
+    for k in 0..quarters {
+        let dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), p.w[k], load512(&q[k]));
+        let scale = _mm512_permutexvar_ps(lanes(&FOUR_TIMES[k]), scale);
+        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scale, sum);
+    }
+    sum
+}
+
+impl<U: Unpack<N>, const N: usize> Product for Quant<U, N> {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    unsafe fn tile<const M: usize>(
+        w: &Rows<'_>,
+        rows: Range<usize>,
+        x: &X<'_>,
+        first: usize,
+        out: Out,
+    ) {
+        let (acts, x_rest) = tile::cut::<M>(x, first);
+        for r in rows {
+            let (panels, w_rest) = tile::row(w.data, w.row_bytes, r).as_chunks::<N>();
+            let mut sums = [_mm512_setzero_ps(); M];
+            for (i, bytes) in panels.iter().enumerate() {
+                // SAFETY: this function has the instruction set.
+                let p = unsafe { U::unpack(bytes) };
+                for (sum, a) in sums.iter_mut().zip(&acts) {
+                    *sum = _mm512_add_ps(*sum, product(&p, &a.q[i], &a.d[i], &a.s[i], 4));
+                }
+            }
+            if !w_rest.is_empty() {
+                let mut bytes = [0; N];
+                bytes[..w_rest.len()].copy_from_slice(w_rest);
+                let quarters = (x.cols % PANEL).div_ceil(64).min(4);
+                // SAFETY: this function has the instruction set.
+                let p = unsafe { U::unpack(&bytes) };
+                for (sum, a) in sums.iter_mut().zip(&x_rest) {
+                    *sum = _mm512_add_ps(*sum, product(&p, &a.q, &a.d, &a.s, quarters));
+                }
+            }
+            for (m, sum) in sums.into_iter().enumerate() {
+                // SAFETY: `r` and `first + m` are rows of this product.
+                unsafe { out.put(first + m, r, _mm512_reduce_add_ps(sum)) };
+            }
+        }
+    }
+}

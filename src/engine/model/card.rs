@@ -1,0 +1,97 @@
+//! What lists and panes show of a model: plain numbers, gathered once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::config::Config;
+use crate::engine::format::Checkpoint;
+use crate::engine::kernels::Kernels;
+use crate::engine::tokenizer::Tokenizer;
+
+/// A model in numbers. Dimensions have the glossary's names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Card {
+    /// A short name: the file's name.
+    pub name: String,
+    /// Where it came from.
+    pub path: PathBuf,
+    /// `general.architecture`.
+    pub arch: String,
+    /// The container, as text.
+    pub format: String,
+    /// The commonest weight type by bytes, as ggml writes it.
+    pub dtype: String,
+    #[allow(missing_docs)]
+    pub n_layer: usize,
+    #[allow(missing_docs)]
+    pub n_embd: usize,
+    #[allow(missing_docs)]
+    pub n_head: usize,
+    #[allow(missing_docs)]
+    pub n_head_kv: usize,
+    #[allow(missing_docs)]
+    pub head_dim: usize,
+    #[allow(missing_docs)]
+    pub n_ff: usize,
+    #[allow(missing_docs)]
+    pub n_vocab: usize,
+    #[allow(missing_docs)]
+    pub n_ctx_train: usize,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Bits a parameter in the file.
+    pub bits_per_weight: f64,
+    /// Bytes of all weights.
+    pub weight_bytes: u64,
+    /// Bytes of K and V for one position, f32.
+    pub kv_f32_per_pos: u64,
+    /// What the tokenizer is.
+    pub tokenizer: String,
+    /// Whether there is a chat template.
+    pub has_template: bool,
+    /// The instruction set.
+    pub kernels: String,
+}
+
+impl Card {
+    pub(super) fn new(
+        ckpt: &Checkpoint,
+        c: &Config,
+        tokenizer: &Tokenizer,
+        has_template: bool,
+        kernels: &Kernels,
+    ) -> Card {
+        let parameters: u64 = ckpt.tensors.values().map(|t| t.len() as u64).sum();
+        let weight_bytes: u64 = ckpt.tensors.values().map(|t| t.data.len() as u64).sum();
+        let mut by: BTreeMap<&str, usize> = BTreeMap::new();
+        for t in ckpt.tensors.values() {
+            *by.entry(t.dtype.name()).or_default() += t.data.len();
+        }
+        let dtype = by.into_iter().max_by_key(|(_, n)| *n).map_or("", |(name, _)| name);
+        Card {
+            name: ckpt.path.file_name().map_or_else(
+                || ckpt.path.display().to_string(),
+                |n| n.to_string_lossy().into_owned(),
+            ),
+            path: ckpt.path.clone(),
+            arch: c.arch.name.into(),
+            format: ckpt.format.to_string(),
+            dtype: dtype.into(),
+            n_layer: c.n_layer,
+            n_embd: c.n_embd,
+            n_head: c.n_head,
+            n_head_kv: c.n_head_kv,
+            head_dim: c.head_dim,
+            n_ff: c.n_ff,
+            n_vocab: c.n_vocab,
+            n_ctx_train: c.n_ctx_train,
+            parameters,
+            bits_per_weight: weight_bytes as f64 * 8.0 / parameters.max(1) as f64,
+            weight_bytes,
+            kv_f32_per_pos: (c.n_layer * 2 * c.kv_dim() * 4) as u64,
+            tokenizer: tokenizer.describe(),
+            has_template,
+            kernels: kernels.isa().name().into(),
+        }
+    }
+}
