@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Renders real models' chat templates with Python's Jinja2, for tests/chat.rs to compare with.
 
-    make.py TEMPLATES_DIR OUT.json
+    make.py [TEMPLATES_DIR [OUT.json]]
+
+Without arguments: the fetched templates (`make test-data`), and expected.json beside this file.
 
 The environment is the one that transformers compiles chat templates in (utils/
 chat_template_utils.py): sandboxed, trim_blocks, lstrip_blocks, loop controls, a `generation`
@@ -233,4 +235,10 @@ def main(folder, out):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    here = pathlib.Path(__file__).resolve().parent
+    sys.path.insert(0, str(here.parent))
+    from fetch import cache_dir
+
+    arguments = [cache_dir() / "templates", here / "expected.json"]
+    arguments[: len(sys.argv) - 1] = sys.argv[1:]
+    main(*arguments)
