@@ -1,5 +1,6 @@
 //! Every architecture against a tiny, randomly initialised model of `transformers`
 //! (`tests/arch/make.py`): logits at f32, at positions beyond windows and original contexts.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
-use super::json::{self, MAX_CONFIG};
+use super::json::{self, MAX_CONFIG, printable};
 use super::value::{Array, Metadata, Value};
 use crate::engine::error::{Error, Result};
 
@@ -200,7 +200,8 @@ fn shown(v: &Json) -> String {
     match v {
         Json::Object(_) => "an object".into(),
         Json::Array(_) => "a list".into(),
-        v => v.to_string().chars().take(40).collect(),
+        // JSON leaves some control characters as they are.
+        v => v.to_string().chars().take(40).map(printable).collect(),
     }
 }
 
@@ -347,7 +348,8 @@ fn window(
     out.opt("attention.layer_types", types.as_deref().map(Array::from_strs));
     if let Some(default) = class.and_then(|d| d.pattern) {
         let own = c.uint("sliding_window_pattern")?.or(c.uint("_sliding_window_pattern")?);
-        let pattern = own.or(types.as_deref().map_or(Some(default), pattern_of));
+        // A list of layers is the truth, where there is one.
+        let pattern = types.as_deref().map_or(own.or(Some(default)), pattern_of);
         out.opt("attention.sliding_window_pattern", pattern);
     }
     Ok(())
@@ -356,8 +358,8 @@ fn window(
 /// The period of layers of which every last one is full; `None` where they have no such period.
 fn pattern_of(types: &[&str]) -> Option<u32> {
     let full = |t: &&str| *t == "full_attention";
-    let n = types.iter().position(|t| full(&t))? + 1;
-    let regular = types.iter().enumerate().all(|(i, t)| full(&t) == ((i + 1) % n == 0));
+    let n = types.iter().position(full)? + 1;
+    let regular = types.iter().enumerate().all(|(i, t)| full(t) == (i + 1).is_multiple_of(n));
     regular.then_some(n as u32)
 }
 
