@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
 use nine_tui::engine::kernels::{Isa, Kernels};
 use nine_tui::engine::{self, Checkpoint};
 use nine_tui::tools::cli::{Bare, Cli, Command, Common, Mode};
@@ -97,6 +99,27 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// Options of the screen before a command would be lost without a word: that is refused. (clap's
+/// own `args_conflicts_with_subcommands` refuses the options of every command there as well.)
+fn alone(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some(name) = matches.subcommand_name() else { return Ok(()) };
+    let everywhere =
+        |id: &str| command.get_arguments().any(|a| a.get_id().as_str() == id && a.is_global_set());
+    let stray = matches.ids().find(|id| {
+        let typed = matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        // Flattened structs have ids too, as groups.
+        let arg = command.get_arguments().any(|a| a.get_id() == *id);
+        typed && arg && !everywhere(id.as_str())
+    });
+    match stray {
+        None => Ok(()),
+        Some(id) => {
+            let what = format!("give {id} after {name}, not before it");
+            Err(command.error(ErrorKind::ArgumentConflict, what))
+        }
+    }
 }
 
 /// `--color` before anything is parsed: clap itself writes in colour.
