@@ -69,8 +69,10 @@ fn main() -> ExitCode {
         Color::Always => ColorChoice::Always,
         Color::Never => ColorChoice::Never,
     };
-    let parsed =
-        Cli::command().color(clap_color).try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
+    let mut command = Cli::command().color(clap_color).max_term_width(100);
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|m| alone(&mut command, &m).and_then(|()| Cli::from_arg_matches(&m)));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(e) => {

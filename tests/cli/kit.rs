@@ -1,3 +1,4 @@
+#![allow(dead_code)]
 //! A model small enough to be made in each test, and the program under test.
 
 use std::path::{Path, PathBuf};
