@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
-use super::json::{self, MAX_CONFIG};
+use super::json::{self, MAX_CONFIG, printable};
 use super::value::{Array, Metadata, Value};
 use crate::engine::error::{Error, Result};
 
@@ -200,7 +200,8 @@ fn shown(v: &Json) -> String {
     match v {
         Json::Object(_) => "an object".into(),
         Json::Array(_) => "a list".into(),
-        v => v.to_string().chars().take(40).collect(),
+        // JSON leaves some control characters as they are.
+        v => v.to_string().chars().take(40).map(printable).collect(),
     }
 }
 
@@ -302,6 +303,11 @@ fn numbers(c: &Config<'_>, class: Option<&Defaults>, out: &mut Out<'_>) -> Resul
     out.opt("final_logit_softcapping", cap("final_logit_softcapping", |d| d.caps.1)?);
     let scalar = cap("query_pre_attn_scalar", |d| d.query_scalar)?;
     out.opt("attention.query_pre_attn_scalar", scalar);
+    // Granite's multipliers.
+    out.opt("embedding_scale", c.float("embedding_multiplier")?);
+    out.opt("residual_scale", c.float("residual_multiplier")?);
+    out.opt("attention.scale", c.float("attention_multiplier")?);
+    out.opt("logit_scale", c.float("logits_scaling")?);
     // The first gemmas say "gelu" in hidden_act and mean the approximation by tanh.
     let old = if out.arch.starts_with("gemma") { None } else { c.str("hidden_act")? };
     out.opt("feed_forward.activation", c.str("hidden_activation")?.or(old));
@@ -342,7 +348,8 @@ fn window(
     out.opt("attention.layer_types", types.as_deref().map(Array::from_strs));
     if let Some(default) = class.and_then(|d| d.pattern) {
         let own = c.uint("sliding_window_pattern")?.or(c.uint("_sliding_window_pattern")?);
-        let pattern = own.or(types.as_deref().map_or(Some(default), pattern_of));
+        // A list of layers is the truth, where there is one.
+        let pattern = types.as_deref().map_or(own.or(Some(default)), pattern_of);
         out.opt("attention.sliding_window_pattern", pattern);
     }
     Ok(())
@@ -351,8 +358,8 @@ fn window(
 /// The period of layers of which every last one is full; `None` where they have no such period.
 fn pattern_of(types: &[&str]) -> Option<u32> {
     let full = |t: &&str| *t == "full_attention";
-    let n = types.iter().position(|t| full(&t))? + 1;
-    let regular = types.iter().enumerate().all(|(i, t)| full(&t) == ((i + 1) % n == 0));
+    let n = types.iter().position(full)? + 1;
+    let regular = types.iter().enumerate().all(|(i, t)| full(t) == (i + 1).is_multiple_of(n));
     regular.then_some(n as u32)
 }
 

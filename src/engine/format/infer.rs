@@ -41,7 +41,7 @@ pub(super) fn metadata(
         return Err(missing("the tensors are not those of a llama"));
     };
     let n_layer = tensors.keys().filter_map(|n| names::layer_of(n)).max().map_or(0, |n| n + 1);
-    let divides = |h: &usize| q % h == 0 && k % h == 0 && k <= q && (q / h) % (k / h) == 0;
+    let divides = |h: &usize| q % h == 0 && k % h == 0 && k <= q && (q / h).is_multiple_of(k / h);
     let widths: Vec<usize> = [64, 128].into_iter().filter(divides).collect();
     let head_dim = match widths[..] {
         [only] => only,

@@ -48,6 +48,11 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Entries<T
     }
 }
 
+/// A character that may stand in an error: none that would steer the terminal.
+pub(super) fn printable(c: char) -> char {
+    if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }
+}
+
 /// Parses `text`, which starts at byte `start` of `path`.
 pub(super) fn parse<'a, T: Deserialize<'a>>(path: &Path, text: &'a [u8], start: u64) -> Result<T> {
     serde_json::from_slice(text).map_err(|e| {
@@ -58,7 +63,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(path: &Path, text: &'a [u8], start: 
         let whole = e.to_string();
         let what = whole.split_once(" at line ").map_or(whole.as_str(), |(what, _)| what);
         // Errors quote what they did not expect; that may be long.
-        let what: String = what.chars().take(300).collect();
+        let what: String = what.chars().take(300).map(printable).collect();
         Error::malformed(path, format!("JSON: {what}"), Some(at))
     })
 }

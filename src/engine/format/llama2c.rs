@@ -223,13 +223,13 @@ fn nine_header(c: &mut Cursor<'_>) -> Result<Header> {
 /// Numbers that have to divide each other.
 fn check(path: &Path, h: &Header) -> Result<()> {
     let bad = |what: String| Err(Error::malformed(path, what, None));
-    if h.dim % h.heads != 0 {
+    if !h.dim.is_multiple_of(h.heads) {
         return bad(format!("n_heads {} does not divide dim {}", h.heads, h.dim));
     }
-    if h.heads % h.kv_heads != 0 {
+    if !h.heads.is_multiple_of(h.kv_heads) {
         return bad(format!("n_kv_heads {} does not divide n_heads {}", h.kv_heads, h.heads));
     }
-    if (h.dim / h.heads) % 2 != 0 {
+    if !(h.dim / h.heads).is_multiple_of(2) {
         let what = format!("heads of {} numbers have no pairs to rotate", h.dim / h.heads);
         return bad(what);
     }

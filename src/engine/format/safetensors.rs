@@ -40,7 +40,7 @@ const DTYPES: &[(&str, DType)] = &[
 ];
 
 /// Whether the first bytes can start a safetensors file: a sane length, then a JSON object.
-pub(super) fn plausible(head: &[u8], _len: u64) -> bool {
+pub(super) fn plausible(head: &[u8]) -> bool {
     let Some(len) = head.first_chunk::<8>() else { return false };
     (2..=MAX_HEADER).contains(&u64::from_le_bytes(*len)) && head.get(8) == Some(&b'{')
 }
@@ -325,11 +325,8 @@ fn canonical(paths: &[PathBuf], all: Vec<Tensor>) -> Result<IndexMap<String, Ten
     let sandwich = names::is_sandwich(all.iter().map(|t| t.file_name.as_str()));
     let mut out: IndexMap<String, Tensor> = IndexMap::with_capacity(all.len());
     for mut t in all {
-        if let Some(name) = names::from_hf(&t.file_name, sandwich) {
-            if !out.contains_key(&name) {
-                t.name = name;
-            }
-        }
+        let name = names::from_hf(&t.file_name, sandwich).filter(|n| !out.contains_key(n));
+        t.name = name.unwrap_or(t.name);
         let (file, offset) = (t.file, t.offset);
         if let Some(old) = out.insert(t.name.clone(), t) {
             let what = format!("tensor {} stands twice in the checkpoint", old.file_name);

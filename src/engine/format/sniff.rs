@@ -14,11 +14,10 @@ pub(super) enum Kind {
     Index,
 }
 
-/// The container of a file by its first bytes (64 are enough) and its length in bytes; `None`
-/// where it is none. A legacy llama2.c file has no magic: its header has to be plausible.
+/// The container of a file by its first bytes (64 are enough); `None` where it is none. A legacy llama2.c file has no magic: its header has to be plausible.
 ///
 /// Reads nothing else, so the answer says what a file claims to be, not that it is sound.
-pub fn sniff(head: &[u8], len: u64) -> Option<Format> {
+pub fn sniff(head: &[u8]) -> Option<Format> {
     let word = |at: usize| -> Option<u32> {
         head.get(at..)?.first_chunk::<4>().map(|b| u32::from_le_bytes(*b))
     };
@@ -30,7 +29,7 @@ pub fn sniff(head: &[u8], len: u64) -> Option<Format> {
         llama2c::MAGIC_NINE => return Some(Format::NineMl),
         _ => {}
     }
-    if safetensors::plausible(head, len) {
+    if safetensors::plausible(head) {
         return Some(Format::Safetensors);
     }
     llama2c::plausible(head).then_some(Format::Llama2c(0))
@@ -76,7 +75,7 @@ pub fn looks_like(head: &[u8]) -> &'static str {
 /// How a file is to be opened, or an error that says what it is instead.
 pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Kind> {
     let head = bytes.get(..64).unwrap_or(bytes);
-    if let Some(format) = sniff(head, bytes.len() as u64) {
+    if let Some(format) = sniff(head) {
         return Ok(Kind::Model(format));
     }
     if head.trim_ascii_start().starts_with(b"{") {

@@ -310,7 +310,7 @@ fn activations_are_quantized_bit_for_bit_as_in_scalar_code() {
         let any = f32::from_bits(random.bits() as u32);
         match g % 10 {
             0 => group.fill(0.0),
-            1 | 2 | 3 => {
+            1..=3 => {
                 for (i, v) in group.iter_mut().enumerate() {
                     let half = (i as f32 + 0.5) * if i % 2 == 0 { 1.0 } else { -1.0 };
                     *v = [half, half.next_down(), half.next_up()][g % 10 - 1];

@@ -1,5 +1,5 @@
 //! Types of 32-weight blocks: eight neighbouring blocks make a panel.
-#![allow(unsafe_code, non_camel_case_types)]
+#![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 
@@ -19,12 +19,23 @@ pub(super) fn twice(v: __m256) -> [__m256; 2] {
     ]
 }
 
-/// Eight half-precision numbers, each twice.
+/// The first half-precision numbers of eight blocks of `N` bytes, and the second ones (if those
+/// are numbers), each twice: one for each 16 weights.
+///
+/// Four bytes at a time, for the compiler would load single halves into registers whose other
+/// lanes it leaves to chance, and each panel would wait for what happens to be in them.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn halves(h: [[u8; 2]; 8]) -> [__m256; 2] {
-    let h = h.map(i16::from_le_bytes);
-    twice(_mm256_cvtph_ps(_mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7])))
+fn halves<const N: usize>(b: &[[u8; N]; 8]) -> [[__m256; 2]; 2] {
+    let mut h = [_mm_setzero_si128(); 8];
+    for (h, b) in h.iter_mut().zip(b) {
+        *h = _mm_cvtsi32_si128(i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    }
+    let low = _mm_unpacklo_epi32(_mm_unpacklo_epi16(h[0], h[1]), _mm_unpacklo_epi16(h[2], h[3]));
+    let high = _mm_unpacklo_epi32(_mm_unpacklo_epi16(h[4], h[5]), _mm_unpacklo_epi16(h[6], h[7]));
+    let first = _mm256_cvtph_ps(_mm_unpacklo_epi64(low, high));
+    let second = _mm256_cvtph_ps(_mm_unpackhi_epi64(low, high));
+    [twice(first), twice(second)]
 }
 
 /// The nibbles of a block of 16 bytes, in the order of the weights: the low ones are its first
@@ -79,7 +90,7 @@ impl Unpack<{ 8 * 18 }> for Q4_0 {
             for (w, b) in w.iter_mut().zip(b) {
                 *w = nibbles(&b.qs);
             }
-            let scale = halves(b.each_ref().map(|b| b.d));
+            let [scale, _] = halves::<18>(transmute_ref!(bytes));
             Panel { w, scale, offset: lower(scale, 8.0) }
         }
     }
@@ -98,8 +109,8 @@ impl Unpack<{ 8 * 20 }> for Q4_1 {
             for (w, b) in w.iter_mut().zip(b) {
                 *w = nibbles(&b.qs);
             }
-            let scale = halves(b.each_ref().map(|b| b.d));
-            Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+            let [scale, offset] = halves::<20>(transmute_ref!(bytes));
+            Panel { w, scale, offset }
         }
     }
 }
@@ -117,7 +128,7 @@ impl Unpack<{ 8 * 22 }> for Q5_0 {
             for (w, b) in w.iter_mut().zip(b) {
                 *w = fifth(nibbles(&b.qs), b.qh);
             }
-            let scale = halves(b.each_ref().map(|b| b.d));
+            let [scale, _] = halves::<22>(transmute_ref!(bytes));
             Panel { w, scale, offset: lower(scale, 16.0) }
         }
     }
@@ -136,8 +147,8 @@ impl Unpack<{ 8 * 24 }> for Q5_1 {
             for (w, b) in w.iter_mut().zip(b) {
                 *w = fifth(nibbles(&b.qs), b.qh);
             }
-            let scale = halves(b.each_ref().map(|b| b.d));
-            Panel { w, scale, offset: halves(b.each_ref().map(|b| b.m)) }
+            let [scale, offset] = halves::<24>(transmute_ref!(bytes));
+            Panel { w, scale, offset }
         }
     }
 }
@@ -155,7 +166,7 @@ impl Unpack<{ 8 * 34 }> for Q8_0 {
             for (w, b) in w.iter_mut().zip(b) {
                 *w = load256(&b.qs);
             }
-            let scale = halves(b.each_ref().map(|b| b.d));
+            let [scale, _] = halves::<34>(transmute_ref!(bytes));
             Panel { w, scale, offset: [_mm256_setzero_ps(); 2] }
         }
     }
@@ -174,7 +185,7 @@ impl Unpack<{ 8 * 18 }> for IQ4_NL {
             for (w, b) in w.iter_mut().zip(b) {
                 *w = levels(nibbles(&b.qs));
             }
-            let scale = halves(b.each_ref().map(|b| b.d));
+            let [scale, _] = halves::<18>(transmute_ref!(bytes));
             Panel { w, scale, offset: [_mm256_setzero_ps(); 2] }
         }
     }

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::super::super::scalar;
 use super::super::tile::{self, Product, sweep};
-use super::load::{load8_part, load256_part, store8};
+use super::load::{load8_part, load256, load256_part, store8};
 use super::panel::dots;
 use crate::engine::dtype::DType;
 use crate::engine::kernels::{Out, Rows, X};
@@ -79,8 +79,15 @@ impl<const G: usize> Product for Groups<G> {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sums<const G: usize>(w: &[u8], x: &[i8]) -> __m256i {
     let mut v = [_mm256_setzero_si256(); G];
-    for ((v, w), x) in v.iter_mut().zip(w.chunks(32)).zip(x.chunks(32)) {
-        *v = dots::<true>(load256_part(w), load256_part(x));
+    let (all_w, all_x) = (w.as_chunks().0, x.as_chunks().0);
+    if all_w.len() == G && all_x.len() == G {
+        for (v, (w, x)) in v.iter_mut().zip(all_w.iter().zip(all_x)) {
+            *v = dots::<true>(load256(w), load256(x));
+        }
+    } else {
+        for (v, (w, x)) in v.iter_mut().zip(w.chunks(32).zip(x.chunks(32))) {
+            *v = dots::<true>(load256_part(w), load256_part(x));
+        }
     }
     let mut n = G;
     while n > 1 {

@@ -1,5 +1,5 @@
 //! The K types and IQ4_XS: one super-block is a panel.
-#![allow(unsafe_code, non_camel_case_types)]
+#![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 

@@ -50,7 +50,7 @@ pub(super) fn dots<const SIGNED: bool>(w: __m256i, q: __m256i) -> __m256i {
     _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
 }
 
-/// The product of the first `eighths` · 32 weights of a panel with 256 activations, in 8 lanes
+/// The product of a panel, without its first `skip` · 32 weights, with 256 activations, in 8 lanes
 /// still to be added. The integer sums are exact in f32.
 ///
 /// The sum begins anew with each panel, so that the panels of a row do not wait for each other.
@@ -61,7 +61,7 @@ fn product<const SIGNED: bool>(
     q: &[i8; PANEL],
     d: &[f32; 8],
     s: &[f32; 16],
-    eighths: usize,
+    skip: usize,
 ) -> __m256 {
     let d = load8(d);
     let scale = [
@@ -75,7 +75,11 @@ fn product<const SIGNED: bool>(
         sum = _mm256_fmadd_ps(p.offset[1], load8(&s[1]), sum);
     }
     let q: &[[i8; 32]; 8] = zerocopy::transmute_ref!(q);
-    for k in 0..eighths {
+    for k in 0..8 {
+        // Not a loop from `skip`: unrolled, so that the weights stay in registers.
+        if k < skip {
+            continue;
+        }
         let dots = dots::<SIGNED>(p.w[k], load256(&q[k]));
         // The lanes of 16 weights each share a scale.
         let i = 2 * (k as i32 % 4);
@@ -104,31 +108,32 @@ impl<U: Unpack<N>, const N: usize> Product for Quant<U, N> {
     ) {
         let (acts, x_rest) = tile::cut::<M>(x, first);
         for r in rows {
-            let (panels, w_rest) = tile::row(w.data, w.row_bytes, r).as_chunks::<N>();
+            let row = tile::row(w.data, w.row_bytes, r);
+            let (panels, w_rest) = row.as_chunks::<N>();
             let mut sums = [_mm256_setzero_ps(); M];
             for (i, bytes) in panels.iter().enumerate() {
                 // SAFETY: this function has the instruction set.
                 let p = unsafe { U::unpack(bytes) };
                 for (sum, a) in sums.iter_mut().zip(&acts) {
                     let v = if U::SIGNED {
-                        product::<true>(&p, &a.q[i], &a.d[i], &a.s[i], 8)
+                        product::<true>(&p, &a.q[i], &a.d[i], &a.s[i], 0)
                     } else {
-                        product::<false>(&p, &a.q[i], &a.d[i], &a.s[i], 8)
+                        product::<false>(&p, &a.q[i], &a.d[i], &a.s[i], 0)
                     };
                     *sum = _mm256_add_ps(*sum, v);
                 }
             }
             if !w_rest.is_empty() {
-                let mut bytes = [0; N];
-                bytes[..w_rest.len()].copy_from_slice(w_rest);
-                let eighths = x.cols % PANEL / 32;
+                let mut short = [0; N];
+                let bytes = tile::last(row, &mut short);
+                let skip = 8 - (x.cols % PANEL / 32);
                 // SAFETY: this function has the instruction set.
-                let p = unsafe { U::unpack(&bytes) };
+                let p = unsafe { U::unpack(bytes) };
                 for (sum, a) in sums.iter_mut().zip(&x_rest) {
                     let v = if U::SIGNED {
-                        product::<true>(&p, &a.q, &a.d, &a.s, eighths)
+                        product::<true>(&p, &a.q, &a.d, &a.s, skip)
                     } else {
-                        product::<false>(&p, &a.q, &a.d, &a.s, eighths)
+                        product::<false>(&p, &a.q, &a.d, &a.s, skip)
                     };
                     *sum = _mm256_add_ps(*sum, v);
                 }

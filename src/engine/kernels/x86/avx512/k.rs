@@ -1,5 +1,5 @@
 //! The K types and IQ4_XS: one super-block is a panel.
-#![allow(unsafe_code, non_camel_case_types)]
+#![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 
@@ -55,6 +55,8 @@ fn test(bytes: &[u8; 32], a: u8, b: u8) -> __mmask64 {
 /// Two-bit weights: bytes 32·n + l hold weights l, l + 32, l + 64, l + 96 of half n. Scales and
 /// minima are nibbles, one for each 16 weights.
 impl Unpack<84> for Q2_K {
+    const SIGNED: bool = false;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 84]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -83,6 +85,8 @@ impl Unpack<84> for Q2_K {
 /// As Q2_K with a third bit in `hmask`, whose bit `i` belongs to weights 32·i + l; − 4. Signed
 /// scales, one for each 16 weights.
 impl Unpack<110> for Q3_K {
+    const SIGNED: bool = false;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 110]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -113,6 +117,8 @@ impl Unpack<110> for Q3_K {
 /// Nibbles: bytes 32·k + l hold weights 64·k + l (low) and 64·k + 32 + l (high). Six-bit scales
 /// and minima, one for each 32.
 impl Unpack<144> for Q4_K {
+    const SIGNED: bool = false;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 144]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -136,6 +142,8 @@ impl Unpack<144> for Q4_K {
 
 /// Q4_K with a fifth bit: bit `i` of `qh[l]` belongs to weight 32·i + l.
 impl Unpack<176> for Q5_K {
+    const SIGNED: bool = false;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 176]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -163,6 +171,8 @@ impl Unpack<176> for Q5_K {
 /// (upper) 64–127; byte `l` of `qh` holds the high pairs of weights l, l + 32, l + 64, l + 96.
 /// Signed scales, one for each 16.
 impl Unpack<210> for Q6_K {
+    const SIGNED: bool = false;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 210]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -197,6 +207,8 @@ fn six(low: __m512i, high: __m512i) -> __m512i {
 
 /// Signed bytes and one f32 scale.
 impl Unpack<292> for Q8_K {
+    const SIGNED: bool = true;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 292]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -205,16 +217,18 @@ impl Unpack<292> for Q8_K {
             let qs: &[[i8; 64]; 4] = transmute_ref!(&b.qs);
             let mut w = [_mm512_setzero_si512(); 4];
             for (w, q) in w.iter_mut().zip(qs) {
-                *w = _mm512_xor_si512(load512(q), _mm512_set1_epi8(-128));
+                *w = load512(q);
             }
             let scale = _mm512_set1_ps(f32::from_le_bytes(b.d));
-            Panel { w, scale, offset: lower(scale, 128.0) }
+            Panel { w, scale, offset: _mm512_setzero_ps() }
         }
     }
 }
 
 /// IQ4_NL's levels with a signed six-bit scale for each 32 weights.
 impl Unpack<136> for IQ4_XS {
+    const SIGNED: bool = true;
+
     #[inline(always)]
     unsafe fn unpack(bytes: &[u8; 136]) -> Panel {
         // SAFETY: the caller has the instruction set.
@@ -227,7 +241,7 @@ impl Unpack<136> for IQ4_XS {
             }
             let scales = numbers_twice(scales_iq4_xs(b.scales_h, b.scales_l));
             let scale = _mm512_mul_ps(half(b.d), _mm512_sub_ps(scales, _mm512_set1_ps(32.0)));
-            Panel { w, scale, offset: lower(scale, 128.0) }
+            Panel { w, scale, offset: _mm512_setzero_ps() }
         }
     }
 }
