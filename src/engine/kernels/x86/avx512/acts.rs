@@ -58,7 +58,6 @@ fn round(x: __m512, d: f32) -> __m128i {
     let far = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(cut, _mm512_set1_ps(0.5));
     let sign = _mm512_and_ps(v, _mm512_set1_ps(-0.0));
     let away = _mm512_mask_add_ps(whole, far, whole, _mm512_or_ps(sign, _mm512_set1_ps(1.0)));
-    let number =
-        if d == 0.0 { 0 } else { _mm512_cmp_ps_mask::<_CMP_ORD_Q>(quotient, quotient) };
+    let number = if d == 0.0 { 0 } else { _mm512_cmp_ps_mask::<_CMP_ORD_Q>(quotient, quotient) };
     _mm512_cvtepi32_epi8(_mm512_maskz_cvttps_epi32(number, away))
 }
