@@ -139,18 +139,12 @@ use Place::{Anywhere, In, Outside};
 
 /// The table. Of rows that hold, the first that has the key acts; the footer keeps this order.
 const ROWS: &[Binding] = &[
-    row(
-        Anywhere,
-        &[ctrl('c')],
-        Action::Interrupt,
-        "stop the reply; clear; twice: quit",
-        |n| match n {
-            n if n.busy => Some("stop"),
-            n if n.broken => Some("quit"),
-            n if !n.empty => Some("clear"),
-            _ => None,
-        },
-    ),
+    row(Anywhere, &[ctrl('c')], Action::Interrupt, "stop; clear; twice: quit", |n| match n {
+        n if n.busy => Some("stop"),
+        n if n.broken => Some("quit"),
+        n if !n.empty => Some("clear"),
+        _ => None,
+    }),
     row(In(Composer), &[on(Enter)], Action::Send, "send", |n| match n {
         n if !n.idle => None,
         n if n.completion && n.empty => Some("continue"),
@@ -206,6 +200,7 @@ const ROWS: &[Binding] = &[
     row(Anywhere, &[on(Esc)], Action::Back, "one step out", |n| match n.focus {
         Composer | Number => None,
         Help => Some("close"),
+        _ if n.broken => None,
         _ => Some("message"),
     }),
     row(Anywhere, &[on(F(2))], Action::Knobs, "to the knobs and back", |n| {
@@ -385,9 +380,7 @@ impl Key {
         };
         let name = match code {
             KeyCode::Char(' ') => "Space".into(),
-            KeyCode::Char(c) if held.contains(KeyModifiers::CONTROL) => {
-                c.to_ascii_uppercase().to_string()
-            }
+            KeyCode::Char(c) if !held.is_empty() => c.to_ascii_uppercase().to_string(),
             KeyCode::Char(c) => c.to_string(),
             Up => "↑".into(),
             Down => "↓".into(),

@@ -93,3 +93,18 @@ impl Screen for Help {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_fits_the_smallest_window() {
+        for section in keymap::help(Focus::Composer) {
+            for (keys, help) in section.rows {
+                let cells = keys.chars().count().max(KEYS - 1) + 1 + help.chars().count() + 2;
+                assert!(cells <= usize::from(WIDTH) - 2, "{keys} {help}");
+            }
+        }
+    }
+}

@@ -316,18 +316,21 @@ impl Knobs {
         self.put(if x < row.least { row.off.0 } else { x })
     }
 
-    /// How the reply is made: the knobs that matter, with what they were changed to.
-    pub fn summary(&self, seed: u64) -> String {
-        let mut parts = vec![format!("seed {seed}")];
+    /// How the reply is made, most important first: what was changed, the temperature, the seed,
+    /// and the knobs that are not off.
+    pub fn summary(&self, seed: u64) -> Vec<String> {
+        let (mut changed, mut same) = (Vec::new(), Vec::new());
         for row in ROWS.iter().filter(|r| r.knob != Knob::Seed && !r.later) {
             let (then, now) = (self.before.get(row.knob), self.now.get(row.knob));
             if then != now {
-                parts.push(format!("{} {} ▲{}", row.name, row.show(then), row.show(now)));
+                changed.push(format!("{} {} ▲{}", row.name, row.show(then), row.show(now)));
             } else if row.knob == Knob::Temp || now != row.off.0 {
-                parts.push(format!("{} {}", row.name, row.show(now)));
+                same.push(format!("{} {}", row.name, row.show(now)));
             }
         }
-        parts.join(" · ")
+        same.insert(same.len().min(1), format!("seed {seed}"));
+        changed.append(&mut same);
+        changed
     }
 
     /// The knob that was turned last, and its value: for the status line.
@@ -498,9 +501,9 @@ mod tests {
     fn the_summary_tells_what_was_changed() {
         let mut k = knobs();
         k.begin(42);
-        assert_eq!(k.summary(42), "seed 42 · temp 0.80 · top-p 0.90");
+        assert_eq!(k.summary(42), ["temp 0.80", "seed 42", "top-p 0.90"]);
         k.turn(UP);
-        assert_eq!(k.summary(42), "seed 42 · temp 0.80 ▲0.85 · top-p 0.90");
+        assert_eq!(k.summary(42)[0], "temp 0.80 ▲0.85");
     }
 
     #[test]

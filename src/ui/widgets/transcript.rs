@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, CellWidth};
 use ratatui::layout::Rect;
 
 use super::text::push_shown;
@@ -36,8 +36,9 @@ pub struct Item {
     pub voice: Voice,
     /// The label's left end.
     pub label: String,
-    /// The label's right end: how the text was made.
-    pub aside: String,
+    /// The label's right end: how the text was made, most important first; what does not fit is
+    /// left out.
+    pub aside: Vec<String>,
     /// A line below the text.
     pub foot: String,
     raw: String,
@@ -52,7 +53,7 @@ impl Item {
         let mut item = Item {
             voice,
             label: label.into(),
-            aside: String::new(),
+            aside: Vec::new(),
             foot: String::new(),
             raw: String::new(),
             shown: String::new(),
@@ -69,9 +70,12 @@ impl Item {
         push_shown(&mut self.shown, text);
     }
 
-    /// Marks the end of the text as it is now: something changed here.
+    /// Marks the end of the text as it is now: something changed here, once or more.
     pub fn mark(&mut self) {
         let at = self.shown.len();
+        if self.marks.last().is_some_and(|m| m.end == at) {
+            return;
+        }
         self.shown.push_str(MARK);
         self.marks.push(at..self.shown.len());
     }
@@ -256,7 +260,7 @@ impl Item {
             if let Some(row) = view.row(y) {
                 let label = theme.style(role);
                 let (end, _) = buf.set_stringn(x, row, &self.label, width.into(), label);
-                put_right(buf, end + 2, x + width, row, &self.aside, theme);
+                put_right(buf, end + 3, x + width, row, &self.aside, theme);
             }
             y += 1;
         }
@@ -291,23 +295,25 @@ impl Item {
     }
 }
 
-/// Draws `text` so that it ends before column `end`; what does not fit behind `from` is not drawn.
-fn put_right(buf: &mut Buffer, from: u16, end: u16, row: u16, text: &str, theme: &Theme) {
-    use ratatui::buffer::CellWidth;
-    let x = end.saturating_sub(text.cell_width());
-    if x >= from && !text.is_empty() {
-        let style = theme.style(Role::Dim);
-        let x = buf.set_stringn(x, row, "", 0, style).0;
-        // The signs of change keep their colour in the label too.
-        let mut at = x;
-        for (n, part) in text.split(MARK).enumerate() {
-            if n > 0 {
-                let left = usize::from(end.saturating_sub(at));
-                at = buf.set_stringn(at, row, MARK, left, theme.style(Role::Changed)).0;
-            }
-            let left = usize::from(end.saturating_sub(at));
-            at = buf.set_stringn(at, row, part, left, style).0;
+/// Draws as many of `parts` as fit between `from` and `end`, to the right.
+fn put_right(buf: &mut Buffer, from: u16, end: u16, row: u16, parts: &[String], theme: &Theme) {
+    let mut text = String::new();
+    for part in parts {
+        let gap = if text.is_empty() { "" } else { " · " };
+        let more = format!("{text}{gap}{part}");
+        if from + more.as_str().cell_width() > end {
+            break;
         }
+        text = more;
+    }
+    // The signs of change keep their colour in the label too.
+    let mut at = end.saturating_sub(text.as_str().cell_width());
+    for (n, part) in text.split(MARK).enumerate() {
+        if n > 0 {
+            at = buf.set_stringn(at, row, MARK, 1, theme.style(Role::Changed)).0;
+        }
+        let left = usize::from(end.saturating_sub(at));
+        at = buf.set_stringn(at, row, part, left, theme.style(Role::Dim)).0;
     }
 }
 

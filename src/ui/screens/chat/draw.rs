@@ -109,8 +109,9 @@ impl Chat {
         let message = self.composer.height(main.width.saturating_sub(4)).min(most) + 3;
         let [chat, message] =
             Layout::vertical([Constraint::Fill(1), Constraint::Length(message)]).areas(main);
-        self.draw_chat(chat, buf, theme);
-        let cursor = self.draw_message(message, buf, theme);
+        let bars = area.width >= BARS;
+        self.draw_chat(chat, buf, theme, bars);
+        let cursor = self.draw_message(message, buf, theme, bars);
         if wide {
             self.draw_side(Rect { x: side.x + 1, width: side.width - 1, ..side }, buf, theme);
         } else if matches!(self.focus, Focus::Knobs | Focus::Model) {
@@ -119,7 +120,7 @@ impl Chat {
         cursor.filter(|_| self.focus == Focus::Composer)
     }
 
-    fn draw_chat(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) {
+    fn draw_chat(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, bars: bool) {
         let title = match (&self.opened, self.is_completion()) {
             (_, true) => " Completion · no chat template ",
             _ => " Chat ",
@@ -147,7 +148,7 @@ impl Chat {
             };
             self.transcript.draw(text, buf, theme, &wait);
         }
-        self.draw_strip(strip, buf, theme);
+        self.draw_strip(strip, buf, theme, bars);
     }
 
     fn draw_welcome(&self, area: Rect, buf: &mut Buffer, theme: &Theme) {
@@ -163,11 +164,10 @@ impl Chat {
     }
 
     /// The newest token's rivals, and how probable the last ones were.
-    fn draw_strip(&self, area: Rect, buf: &mut Buffer, theme: &Theme) {
+    fn draw_strip(&self, area: Rect, buf: &mut Buffer, theme: &Theme, bars: bool) {
         if area.height < 3 {
             return;
         }
-        let bars = area.width + 4 >= BARS;
         let dim = theme.style(Role::Dim);
         let y = area.y + 1;
         let mut x = buf.set_stringn(area.x, y, "now  ", area.width.into(), dim).0;
@@ -194,7 +194,13 @@ impl Chat {
         buf.set_stringn(x, y, tail, area.right().saturating_sub(x).into(), dim);
     }
 
-    fn draw_message(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
+    fn draw_message(
+        &mut self,
+        area: Rect,
+        buf: &mut Buffer,
+        theme: &Theme,
+        bars: bool,
+    ) -> Option<Position> {
         let block = pane(" Message ", self.focus == Focus::Composer, theme);
         let inner = block.inner(area);
         block.render(area, buf);
@@ -208,12 +214,12 @@ impl Chat {
             _ => "write a message",
         };
         let cursor = self.composer.draw(text, buf, theme, hint);
-        self.draw_meta(meta, buf, theme);
+        self.draw_meta(meta, buf, theme, bars);
         (!text.is_empty()).then_some(cursor)
     }
 
     /// The context's gauge and the system prompt.
-    fn draw_meta(&self, area: Rect, buf: &mut Buffer, theme: &Theme) {
+    fn draw_meta(&self, area: Rect, buf: &mut Buffer, theme: &Theme, bars: bool) {
         let Some(Opened { n_ctx, .. }) = self.opened else { return };
         let dim = theme.style(Role::Dim);
         let mut x = buf.set_stringn(area.x, area.y, "ctx ", area.width.into(), dim).0;
@@ -223,7 +229,7 @@ impl Chat {
             s if s >= 0.8 => Role::Warn,
             _ => Role::Value,
         };
-        if area.width + 4 >= BARS {
+        if bars {
             x = buf.set_string_at(x, area.y, &meter::gauge(share, 20), theme.style(role)) + 1;
         }
         let mut text = format!("{}/{}", self.used, n_ctx);
@@ -348,7 +354,7 @@ impl Chat {
             ("kernels", format!("{} · {threads}", card.kernels)),
             ("chat", template.into()),
             ("format", card.format.clone()),
-            ("file", path),
+            ("file", tail(&path, SIDE - 2 - LABEL as u16 - 3)),
         ]
     }
 
@@ -420,8 +426,23 @@ fn clip(text: &str, cells: u16) -> String {
     out + "…"
 }
 
+/// The end of a text, for a place that has `cells` cells: of a path, that is what tells most.
+fn tail(text: &str, cells: u16) -> String {
+    use unicode_segmentation::UnicodeSegmentation;
+    if text.cell_width() <= cells {
+        return text.to_owned();
+    }
+    let mut width = 1;
+    let fits = |g: &&str| {
+        width += g.cell_width();
+        width <= cells
+    };
+    let kept: usize = text.graphemes(true).rev().take_while(fits).map(str::len).sum();
+    format!("…{}", &text[text.len() - kept..])
+}
+
 /// A name from a file, shown on one line with its blanks as they are.
-fn one_line_name(name: &str) -> String {
+pub(super) fn one_line_name(name: &str) -> String {
     one_line(name).replace('␣', " ")
 }
 
@@ -444,7 +465,8 @@ fn draw_facts(area: Rect, buf: &mut Buffer, theme: &Theme, facts: &[Fact], top: 
         let width = usize::from(area.width.saturating_sub(1));
         let x = buf.set_stringn(area.x, y, label, width, theme.style(Role::Dim)).0;
         let left = (area.right().saturating_sub(1)).saturating_sub(x);
-        buf.set_stringn(x, y, clip(value, left), left.into(), theme.style(Role::Text));
+        let value = clip(&one_line_name(value), left);
+        buf.set_stringn(x, y, value, left.into(), theme.style(Role::Text));
     }
 }
 

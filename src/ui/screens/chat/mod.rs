@@ -22,7 +22,7 @@ use crate::ui::widgets::knobs::{self, Knobs};
 use crate::ui::widgets::transcript::{Item, Transcript, Voice};
 use reply::Reply;
 
-/// Rivals asked for with every token.
+/// Rivals asked for with every token, unless the user says how many.
 const TOP: usize = 8;
 /// A second Ctrl+C has to come within this time.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -130,7 +130,10 @@ impl Chat {
 
     fn open(&mut self, out: &mut Vec<Effect>) {
         self.phase = Phase::Loading;
-        let setup = Setup { top: TOP, ..self.start.setup.clone() };
+        let mut setup = self.start.setup.clone();
+        if setup.top == 0 {
+            setup.top = TOP;
+        }
         let (id, source) = (self.start.id, self.start.source.clone());
         out.push(Effect::Engine(Command::Open { id, source, setup }));
     }
@@ -287,7 +290,7 @@ impl Chat {
     fn short_name(&self) -> String {
         let name = self.opened.as_ref().map_or("", |o| o.card.name.as_str());
         let bare = [".gguf", ".bin", ".safetensors"].iter().find_map(|e| name.strip_suffix(e));
-        bare.unwrap_or(name).to_owned()
+        draw::one_line_name(bare.unwrap_or(name))
     }
 
     /// A knob was turned: the engine is told, and the reply shows where.
