@@ -311,7 +311,7 @@ fn unsafe_code_stands_where_it_may() {
 #[test]
 fn there_are_no_globals() {
     hold("src", no_globals);
-    let bad = |line: &str| no_globals("src/ui/mod.rs", line).len() > 0;
+    let bad = |line: &str| !no_globals("src/ui/mod.rs", line).is_empty();
     assert!(bad("static mut N: u32 = 0;"));
     assert!(bad("static N: OnceLock<u32> = OnceLock::new();"));
     assert!(bad("static N: AtomicU32 = AtomicU32::new(0);"));
@@ -354,7 +354,7 @@ fn architectures_are_named_in_their_table() {
     let names: Vec<&str> = nine_tui::engine::model::arch::ARCHS.iter().map(|a| a.name).collect();
     assert!(names.contains(&"qwen3"));
     hold("src", |path, text| no_architecture(path, text, &names));
-    let bad = |path: &str, text: &str| no_architecture(path, text, &names).len() > 0;
+    let bad = |path: &str, text: &str| !no_architecture(path, text, &names).is_empty();
     assert!(bad("src/engine/model/forward.rs", "if arch == \"qwen3\" {"));
     assert!(bad("src/engine/model/forward.rs", "fn gemma2() {}"));
     assert!(bad("src/engine/session.rs", "match name { \"llama\" => 1, _ => 2 }"));
@@ -365,7 +365,7 @@ fn architectures_are_named_in_their_table() {
 #[test]
 fn the_engine_knows_no_terminal_network_environment_or_clock() {
     hold("src", engine_is_alone);
-    let bad = |text: &str| engine_is_alone("src/engine/kv.rs", text).len() > 0;
+    let bad = |text: &str| !engine_is_alone("src/engine/kv.rs", text).is_empty();
     for text in [
         "use clap::Parser;",
         "use ratatui::Frame;",
