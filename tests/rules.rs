@@ -131,9 +131,11 @@ fn no_globals(path: &str, text: &str) -> Vec<String> {
 fn no_ignored_test(path: &str, text: &str) -> Vec<String> {
     // The whole file, unit tests too: only comments and texts are left out.
     let code = read(&text.replace("#[cfg(test)]", "")).code;
-    let marks = ["#[ignore", "#![ignore", ", ignore"];
-    let lines = code.lines().enumerate();
-    let bad = lines.filter(|(_, l)| marks.iter().any(|m| l.contains(m)));
+    let ignores = |l: &str| {
+        let attribute = l.trim_start().starts_with("#[") || l.trim_start().starts_with("#![");
+        attribute && word_lines(l, "ignore").next().is_some()
+    };
+    let bad = code.lines().enumerate().filter(|(_, l)| ignores(l));
     bad.map(|(n, _)| format!("{path}:{}: a test is ignored", n + 1)).collect()
 }
 
@@ -329,7 +331,9 @@ fn no_test_is_ignored() {
     assert_eq!(no_ignored_test("tests/a.rs", &format!("#[test]\n{mark}\nfn f() {{}}")).len(), 1);
     let inner = format!("#[cfg(test)]\nmod tests {{\n{mark}\nfn f() {{}} }}");
     assert_eq!(no_ignored_test("src/a.rs", &inner).len(), 1);
+    assert_eq!(no_ignored_test("tests/a.rs", "#[cfg_attr(unix, ignore = \"slow\")]").len(), 1);
     assert_eq!(no_ignored_test("src/a.rs", &format!("// {mark}")).len(), 0);
+    assert_eq!(no_ignored_test("src/a.rs", "fn f(keep: bool, ignore: bool)").len(), 0);
 }
 
 #[test]
