@@ -261,7 +261,7 @@ fn ranked(ckpt: &Checkpoint, vocab: &Vocab, pre: &Pre, unk: Option<Token>) -> Re
     let mut normal = Vec::new();
     if pre.spaced {
         let pattern = Pattern::literal(" ").map_err(whole)?;
-        normal.push(Normal::Replace { pattern, content: "▁".into() });
+        normal.push(Normal::Replace { pattern, content: "▁".into(), shortest: 1 });
     }
     Ok(Ranked { bpe, normal, stages: pre.stages().map_err(whole)?, after: Specials::default() })
 }

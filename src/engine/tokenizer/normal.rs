@@ -36,11 +36,27 @@ pub(super) enum Normal {
         pattern: Pattern,
         /// By what.
         content: String,
+        /// Bytes that a match has at least, as far as is known.
+        shortest: usize,
     },
     /// Put before a text that is not empty.
     Prepend(String),
     /// Every byte in GPT-2's alphabet.
     ByteLevel,
+}
+
+impl Normal {
+    /// How many times longer a text of some length can become, beyond Unicode's own forms.
+    pub(super) fn growth(&self) -> usize {
+        match self {
+            Normal::Replace { content, shortest, .. } => {
+                content.len().div_ceil((*shortest).max(1)).max(1)
+            }
+            Normal::Prepend(prefix) => prefix.len().max(1),
+            Normal::ByteLevel => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// Applies all rewritings in order.
@@ -66,7 +82,7 @@ pub(super) fn apply<'a>(steps: &[Normal], text: &'a str) -> Cow<'a, str> {
                 part.to_owned()
             }
             Normal::StripAccents => text.chars().filter(|&c| !is_combining_mark(c)).collect(),
-            Normal::Replace { pattern, content } => replace(pattern, content, &text),
+            Normal::Replace { pattern, content, .. } => replace(pattern, content, &text),
             Normal::Prepend(_) if text.is_empty() => continue,
             Normal::Prepend(prefix) => format!("{prefix}{text}"),
             Normal::ByteLevel => text.bytes().map(alphabet::char_of).collect(),
@@ -97,7 +113,11 @@ mod tests {
             Normal::Nfkc,
             Normal::Strip { left: true, right: true },
             Normal::Prepend("▁".into()),
-            Normal::Replace { pattern: Pattern::literal(" ").unwrap(), content: "▁".into() },
+            Normal::Replace {
+                pattern: Pattern::literal(" ").unwrap(),
+                content: "▁".into(),
+                shortest: 1,
+            },
             Normal::Lowercase,
         ];
         assert_eq!(apply(&steps, " ﬁne DAY\n"), "▁fine▁day");

@@ -6,7 +6,8 @@
 use super::pretok::{Behaviour, Stage};
 
 /// GPT-2's own.
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(super) const GPT2: &str =
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 /// Llama 3: contractions in either case, digits in threes, newlines on their own.
 const LLAMA3: &str = concat!(
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+",
@@ -61,7 +62,7 @@ pub(super) struct Pre {
     /// The names that files use for it.
     pub(super) names: &'static [&'static str],
     /// Patterns, one stage each; every match and every gap is a piece.
-    splits: &'static [&'static str],
+    pub(super) splits: &'static [&'static str],
     /// Digits are grouped from the right before anything else.
     threes: bool,
     /// A piece that is a token as it stands is not merged.
@@ -197,7 +198,7 @@ impl Pre {
             stages.push(Stage::split(split, Behaviour::Isolated)?);
         }
         if !self.spaced {
-            stages.push(Stage::ByteLevel { prefix: false });
+            stages.push(Stage::ByteLevel);
         }
         Ok(stages)
     }

@@ -44,11 +44,10 @@ pub(super) enum Stage {
         /// Matches and gaps change roles.
         invert: bool,
     },
-    /// Writes every byte in GPT-2's alphabet, maybe with a space put before.
-    ByteLevel {
-        /// A piece that does not begin with a space gets one.
-        prefix: bool,
-    },
+    /// A piece that does not begin with a space gets one.
+    Prefix,
+    /// Writes every byte in GPT-2's alphabet.
+    ByteLevel,
     /// Writes spaces as another character and cuts before each.
     Metaspace {
         /// Stands for a space.
@@ -63,11 +62,6 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// Every match is a piece, and so is everything between.
-    pub(super) fn isolate(pattern: &str) -> Result<Stage, String> {
-        Stage::split(pattern, Behaviour::Isolated)
-    }
-
     /// A split that is not inverted.
     pub(super) fn split(pattern: &str, behaviour: Behaviour) -> Result<Stage, String> {
         Ok(Stage::Split { pattern: Pattern::new(pattern)?, behaviour, invert: false })
@@ -115,10 +109,13 @@ impl Pieces {
                 }
                 std::mem::swap(&mut self.spans, &mut self.next);
             }
-            Stage::ByteLevel { prefix } => self.rewrite(|piece, out, _| {
-                if *prefix && !piece.starts_with(' ') {
-                    out.push(alphabet::char_of(b' '));
+            Stage::Prefix => self.rewrite(|piece, out, _| {
+                if !piece.starts_with(' ') {
+                    out.push(' ');
                 }
+                out.push_str(piece);
+            }),
+            Stage::ByteLevel => self.rewrite(|piece, out, _| {
                 out.extend(piece.bytes().map(alphabet::char_of));
             }),
             Stage::Metaspace { replacement, prepend, split } => {

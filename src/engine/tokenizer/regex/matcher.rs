@@ -15,7 +15,7 @@ pub(in crate::engine::tokenizer) struct Scratch {
     stack: Vec<Frame>,
     /// For each run without an upper limit, the stretch over which it has failed: (from, to).
     failed: Vec<(usize, usize)>,
-    /// For each loop and place, whether it was entered there: one bit each.
+    /// For each branch and place, whether it was entered there: one bit each.
     entered: Vec<u64>,
 }
 
@@ -144,23 +144,36 @@ impl Matcher<'_> {
         mode: Mode,
         slot: usize,
     ) -> Option<usize> {
-        let (low, high) = self.failed[slot];
-        if max == usize::MAX && low <= from && from <= high {
+        let unbounded = max == usize::MAX;
+        let (low, high) = if unbounded { self.failed[slot] } else { NEVER };
+        if low <= from && from <= high {
             return None;
         }
         let most = if mode == Mode::Lazy { min } else { max };
+        // a run into a stretch that has failed reaches as far as that one did
+        let known = if low <= high && from < low { low - from } else { usize::MAX };
         let rest = self.text.get(from..)?;
-        let n = rest.iter().take(most).take_while(|&&c| c & mask != 0).count();
-        let left = n.checked_sub(min)?;
-        let to = from + n;
-        match mode {
-            Mode::Greedy if left > 0 => {
-                self.stack.push(Frame::Greedy { pc, from, to, at: to, left });
-            }
-            Mode::Lazy => self.stack.push(Frame::Lazy { pc, from, at: to }),
-            Mode::Greedy | Mode::Possessive => {}
+        let n = rest.iter().take(most.min(known)).take_while(|&&c| c & mask != 0).count();
+        let to = if n == known { high } else { from + n };
+        if to - from < min {
+            return None;
         }
-        Some(to)
+        match mode {
+            Mode::Greedy => {
+                // from where that stretch began, every end from low + min on has been tried
+                let end = if n == known { to.min(low + min - 1) } else { to };
+                let left = (end + 1).checked_sub(from + min + 1)?;
+                if unbounded || left > 0 {
+                    self.stack.push(Frame::Greedy { pc, from, to, at: end, left });
+                }
+                Some(end)
+            }
+            Mode::Lazy => {
+                self.stack.push(Frame::Lazy { pc, from, at: from + min });
+                Some(from + min)
+            }
+            Mode::Possessive => Some(to),
+        }
     }
 
     /// The next thing to try: a step and a place.
@@ -195,7 +208,7 @@ impl Matcher<'_> {
         }
     }
 
-    /// Enters a loop; false if it was entered here before.
+    /// Enters a branch; false if it was entered here before.
     fn enter(&mut self, slot: usize, at: usize) -> bool {
         let bit = slot * (self.text.len() + 1) + at;
         let (word, mask) = (bit / 64, 1 << (bit % 64));
@@ -204,7 +217,7 @@ impl Matcher<'_> {
         !before
     }
 
-    /// After a match that ended at `end`: the loops that led there have not failed.
+    /// After a match that ended at `end`: the branches that led there have not failed.
     fn forget(&mut self, end: usize, loops: usize) {
         for slot in 0..loops {
             let bit = slot * (self.text.len() + 1) + end;

@@ -23,7 +23,7 @@ enum Op {
     Class(u64),
     /// `min` to `max` characters in the class.
     Run { mask: u64, min: usize, max: usize, mode: Mode, slot: usize },
-    /// Try `first`, then `second`. A loop has a slot, where it notes the places it has been.
+    /// Try `first`, then `second`. A slot is where it notes the places it has been.
     Split { first: usize, second: usize, slot: Option<usize> },
     /// Go on at another step.
     Jump(usize),
@@ -90,5 +90,109 @@ impl Pattern {
         mut found: impl FnMut(usize, usize),
     ) {
         matcher::each_match(self, text, scratch, &mut found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::tokenizer::pre::PRES;
+
+    fn matches(pattern: &str, text: &str) -> Vec<(usize, usize)> {
+        let mut out = Vec::new();
+        let mut scratch = Scratch::default();
+        let p = Pattern::new(pattern).unwrap();
+        p.each_match(text, &mut scratch, |a, b| out.push((a, b)));
+        out.retain(|m| m.0 < m.1);
+        out
+    }
+
+    /// The same from the fancy-regex crate, whose lines are asked for to be Oniguruma's.
+    fn oracle(pattern: &str, text: &str) -> Vec<(usize, usize)> {
+        let p = fancy_regex::Regex::new(&format!("(?m){pattern}")).unwrap();
+        let all = p.find_iter(text).map(|m| m.unwrap()).map(|m| (m.start(), m.end()));
+        all.filter(|m| m.0 < m.1).collect()
+    }
+
+    /// Characters on which the patterns turn.
+    fn text() -> impl Strategy<Value = String> {
+        let tricky = prop::sample::select(vec![
+            ' ', ' ', '\n', '\r', '\t', '\u{a0}', '\u{3000}', '\'', 's', 'S', 'l', 'L', 'r', 'e',
+            'a', 'b', 'Z', 'é', 'É', 'ǅ', 'ʰ', '中', '\u{301}', '1', '2', '²', '٣', '.', ',', '/',
+            '$', '`', '🦀', '\u{ad}', '\u{378}', 'ſ', '(', '…',
+        ]);
+        let c = prop_oneof![8 => tricky, 1 => any::<char>()];
+        prop::collection::vec(c, 0..40).prop_map(String::from_iter)
+    }
+
+    proptest! {
+        #[test]
+        fn every_pattern_of_the_table_matches_as_the_oracle_has_it(text in text()) {
+            for pattern in PRES.iter().flat_map(|p| p.splits) {
+                prop_assert_eq!(matches(pattern, &text), oracle(pattern, &text), "{}", pattern);
+            }
+        }
+
+        #[test]
+        fn other_constructs_match_as_the_oracle_has_them(text in "[ab1. \n]{0,20}") {
+            for pattern in [
+                "a*b", "a*?b", "(a|ab)(b|a)*", "(?:a|b){2,3}?1", "(?i:AB)|\\.", "^a|b$", r"\ba|1\B",
+                "(?<!a)b", "(?<=a)b", "(?!ab)[ab]+", "(?=a)(ab|a)1*", "a++b|a", "(a*)*1", "(a*a*)*b",
+                "(?:a|a){5}b|a", "[^a]{2,}", r"\A[ab]|1\z", "(a+|b+)+1", "a{,2}b", "x|", r"(?s:.)a",
+                "((a|b)*1)+", "a+a+a+b", "(?:ab?){1,4}1",
+            ] {
+                prop_assert_eq!(matches(pattern, &text), oracle(pattern, &text), "{}", pattern);
+            }
+        }
+
+        #[test]
+        fn no_pattern_panics(pattern in r"[ab\[\](){}|*+?^$\\.pLNs!<=:,0-9-]{0,16}", text in "[ab(1 ]{0,12}") {
+            if let Ok(p) = Pattern::new(&pattern) {
+                p.each_match(&text, &mut Scratch::default(), |a, b| assert!(text[a..b].len() <= text.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name() {
+        for (pattern, part) in [
+            (r"(a)\1", r"\1"),
+            (r"\X", r"\X"),
+            ("(?=(ab)*)", "look-ahead"),
+            ("(?<=ab)c", "look-behind"),
+            ("(?>a)", "(?>"),
+            ("(ab)*+", "possessive"),
+            ("a)", ")"),
+            ("(a", "not closed"),
+            ("[a", "not closed"),
+            ("*a", "nothing before"),
+            ("a{3,2}", "wrong way"),
+            (r"\p{Nonsense}", "Nonsense"),
+            ("((((a{99}){99}){99}){99})", "steps"),
+        ] {
+            let error = Pattern::new(pattern).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(Pattern::new(&"(".repeat(1000)).is_err());
+        assert!(Pattern::new(&format!("a{}", "*".repeat(60000))).is_err());
+    }
+
+    #[test]
+    fn patterns_that_explode_elsewhere_take_linear_time_here() {
+        let text = "a".repeat(1 << 18);
+        for pattern in [
+            "a*b",
+            "a+a+a+b",
+            "(a*)*b",
+            "(a|a)*b",
+            "(a|a)(a|a)(a|a)b",
+            "(?:a|a){40}b",
+            "a*?b",
+            "(a+|a)+b",
+        ] {
+            assert_eq!(matches(pattern, &text), [], "{pattern}");
+        }
     }
 }

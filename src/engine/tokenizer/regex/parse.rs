@@ -7,8 +7,10 @@ use super::{Mode, Op, Pattern};
 const MAX_PATTERN: usize = 1 << 16;
 /// Most steps; counted groups are written out.
 const MAX_OPS: usize = 1 << 14;
-/// Deepest nesting of groups.
+/// Deepest nesting of groups, and of quantifiers on quantifiers.
 const MAX_DEPTH: usize = 32;
+/// Most steps of a look-ahead: alternatives in it are not remembered.
+const MAX_AHEAD: usize = 32;
 
 /// What a pattern is made of.
 #[derive(Clone, Debug)]
@@ -45,7 +47,11 @@ pub(super) fn compile(pattern: &str) -> Result<Pattern, String> {
         return Err("a ) too many".into());
     }
     let mut e = Emitter::default();
-    e.emit(&node)?;
+    match &node {
+        // the outermost alternatives are tried once at each place anyway
+        Node::Alternate(branches) => e.alternate(branches, false)?,
+        node => e.emit(node)?,
+    }
     e.push(Op::Match)?;
     let first = first(&e.ops);
     Ok(Pattern { ops: e.ops, classes: p.classes.finish(), first, runs: e.runs, loops: e.loops })
@@ -251,7 +257,7 @@ impl<'a> Parser<'a> {
 
     /// An atom with the quantifiers behind it.
     fn quantified(&mut self, mut node: Node) -> Result<Node, String> {
-        loop {
+        for _ in 0..MAX_DEPTH {
             let (min, max, counted) = match self.peek() {
                 Some('*') => (0, usize::MAX, false),
                 Some('+') => (1, usize::MAX, false),
@@ -278,6 +284,7 @@ impl<'a> Parser<'a> {
             };
             node = Node::Repeat { node: Box::new(node), min, max, mode };
         }
+        Err(format!("more than {MAX_DEPTH} quantifiers in a row"))
     }
 }
 
@@ -344,13 +351,16 @@ impl Emitter {
             Node::Class(mask) => self.push(Op::Class(*mask)).map(drop),
             Node::Step(op) => self.push(op.clone()).map(drop),
             Node::Concat(nodes) => nodes.iter().try_for_each(|n| self.emit(n)),
-            Node::Alternate(nodes) => self.alternate(nodes),
+            Node::Alternate(nodes) => self.alternate(nodes, true),
             Node::Ahead { node, negated } => {
                 let at = self.push(Op::Ahead { negated: *negated, end: 0 })?;
                 let outer = std::mem::replace(&mut self.ahead, true);
                 self.emit(node)?;
                 self.ahead = outer;
                 let end = self.push(Op::Match)? + 1;
+                if end - at > MAX_AHEAD {
+                    return Err(format!("a look-ahead has more than {MAX_AHEAD} steps"));
+                }
                 self.ops[at] = Op::Ahead { negated: *negated, end };
                 Ok(())
             }
@@ -358,7 +368,15 @@ impl Emitter {
         }
     }
 
-    fn alternate(&mut self, nodes: &[Node]) -> Result<(), String> {
+    /// A slot for a branch to note the places it has been. In a look-ahead, which may succeed
+    /// where the pattern goes on to fail, nothing is noted.
+    fn slot(&mut self) -> Option<usize> {
+        let slot = (!self.ahead).then_some(self.loops);
+        self.loops += usize::from(!self.ahead);
+        slot
+    }
+
+    fn alternate(&mut self, nodes: &[Node], noted: bool) -> Result<(), String> {
         let mut jumps = Vec::new();
         for (i, node) in nodes.iter().enumerate() {
             if i + 1 == nodes.len() {
@@ -369,7 +387,8 @@ impl Emitter {
             self.emit(node)?;
             jumps.push(self.push(Op::Match)?);
             let second = self.ops.len();
-            self.ops[split] = Op::Split { first: split + 1, second, slot: None };
+            let slot = if noted { self.slot() } else { None };
+            self.ops[split] = Op::Split { first: split + 1, second, slot };
         }
         let end = self.ops.len();
         jumps.into_iter().for_each(|j| self.ops[j] = Op::Jump(end));
@@ -396,8 +415,7 @@ impl Emitter {
             if self.ahead {
                 return Err("a repeated group inside a look-ahead is not supported".into());
             }
-            let slot = Some(self.loops);
-            self.loops += 1;
+            let slot = self.slot();
             let split = self.push(Op::Match)?;
             self.emit(node)?;
             self.push(Op::Jump(split))?;
@@ -413,7 +431,8 @@ impl Emitter {
         let end = self.ops.len();
         for split in splits {
             let (first, second) = order(split + 1, end);
-            self.ops[split] = Op::Split { first, second, slot: None };
+            let slot = self.slot();
+            self.ops[split] = Op::Split { first, second, slot };
         }
         Ok(())
     }
