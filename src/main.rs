@@ -1,2 +1,378 @@
-//! Entry point.
-fn main() {}
+//! Arguments in, exit code out. The only file that knows of process exit, signals and the log's
+//! subscriber.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
+use nine_tui::engine::kernels::{Isa, Kernels};
+use nine_tui::engine::model::Config;
+use nine_tui::engine::service::{self, Source};
+use nine_tui::engine::session::Setup;
+use nine_tui::engine::{self, Checkpoint};
+use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
+use nine_tui::tools::console::{Color, Console};
+use nine_tui::tools::{Control, Error, chat, info, opts, perplexity, run, tokenize, write_report};
+use nine_tui::ui;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// What the numbers mean that this program exits with. Printed by `help exit`.
+const EXITS: &[(u8, &str)] = &[
+    (0, "done"),
+    (1, "failed while running"),
+    (2, "wrong usage, or a screen asked for without a terminal"),
+    (3, "input not found or unreadable"),
+    (4, "not a model that can be parsed, or a damaged one"),
+    (5, "understood but not supported: architecture, type, tokenizer"),
+    (6, "a stated threshold was not met"),
+    (7, "would take more memory or disk than there is"),
+    (8, "network or address error"),
+    (9, "refused for safety"),
+    (129, "the terminal went away"),
+    (130, "Ctrl+C"),
+    (143, "SIGTERM"),
+];
+
+/// The one place where an error becomes an exit code.
+fn exit_code(error: &Error, control: &Control) -> u8 {
+    match error {
+        // Whoever reads our output has enough of it.
+        Error::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
+        Error::Output(_) => 1,
+        Error::Engine(engine::Error::Cancelled) => stopped(control).unwrap_or(1),
+        Error::Engine(e) => engine_code(e),
+    }
+}
+
+fn engine_code(error: &engine::Error) -> u8 {
+    use engine::Error as E;
+    match error {
+        E::Io { .. } | E::Missing { .. } => 3,
+        E::Malformed { .. } => 4,
+        E::Unsupported { .. } => 5,
+        E::TooLarge(_) => 7,
+        E::Invalid(_) => 2,
+        _ => 1,
+    }
+}
+
+/// The exit code of a signal that ended the work.
+fn stopped(control: &Control) -> Option<u8> {
+    match (control.finish.is_raised(), control.cancel.is_raised()) {
+        (true, _) => Some(143),
+        (_, true) => Some(130),
+        _ => None,
+    }
+}
+
+fn main() -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok();
+    let choice = color_argument();
+    let clap_color = match choice {
+        Color::Auto => ColorChoice::Auto,
+        Color::Always => ColorChoice::Always,
+        Color::Never => ColorChoice::Never,
+    };
+    let mut command = Cli::command().color(clap_color).max_term_width(100);
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|m| alone(&mut command, &m).and_then(|()| Cli::from_arg_matches(&m)));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let err_terminal = io::stderr().is_terminal();
+    let console = Console {
+        out_terminal: io::stdout().is_terminal(),
+        err_terminal: err_terminal && env("TERM").as_deref() != Some("dumb"),
+        err_color: cli.common.color.on(err_terminal, env),
+        out_color: cli.common.color.on(io::stdout().is_terminal(), env),
+        quiet: cli.common.quiet,
+        verbose: cli.common.verbose,
+    };
+    let control = Control::default();
+    let done = log(&cli, &console).and_then(|()| dispatch(cli, &control, &console));
+    let code = match done {
+        Ok(code) => stopped(&control).unwrap_or(code),
+        Err(e) => {
+            let code = exit_code(&e, &control);
+            if code != 0 && !matches!(e, Error::Engine(engine::Error::Cancelled)) {
+                complain(&console, &e.to_string());
+            }
+            code
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Options of the screen before a command would be lost without a word: that is refused. (clap's
+/// own `args_conflicts_with_subcommands` refuses the options of every command there as well.)
+fn alone(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some(name) = matches.subcommand_name() else { return Ok(()) };
+    let everywhere =
+        |id: &str| command.get_arguments().any(|a| a.get_id().as_str() == id && a.is_global_set());
+    let stray = matches.ids().find(|id| {
+        let typed = matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        // Flattened structs have ids too, as groups.
+        let arg = command.get_arguments().any(|a| a.get_id() == *id);
+        typed && arg && !everywhere(id.as_str())
+    });
+    match stray {
+        None => Ok(()),
+        Some(id) => {
+            let what = format!("give {id} after {name}, not before it");
+            Err(command.error(ErrorKind::ArgumentConflict, what))
+        }
+    }
+}
+
+/// `--color` before anything is parsed: clap itself writes in colour.
+fn color_argument() -> Color {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let given = args.iter().enumerate().find_map(|(i, a)| match a.strip_prefix("--color") {
+        Some("") => args.get(i + 1).cloned(),
+        Some(value) => value.strip_prefix('=').map(str::to_owned),
+        None => None,
+    });
+    match given.or_else(|| std::env::var("NINE_COLOR").ok()).as_deref() {
+        Some("always") => Color::Always,
+        Some("never") => Color::Never,
+        _ => Color::Auto,
+    }
+}
+
+/// An error's line.
+fn complain(console: &Console, text: &str) {
+    let head = if console.err_color { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+    let _ = writeln!(io::stderr().lock(), "{head} {text}");
+}
+
+/// Whether there is somebody to look at a screen.
+fn terminals() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Where the engine's log goes: a file, or standard error with `-v`, which a screen would not
+/// survive.
+fn log(cli: &Cli, console: &Console) -> Result<(), Error> {
+    use tracing_subscriber::filter::LevelFilter;
+    let common = &cli.common;
+    let screen = cli.command.is_none() && cli.bare.mode.is_none() && terminals();
+    let level = match common.verbose {
+        0 | 1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    if let Some(path) = &common.log {
+        let file = File::options().create(true).append(true).open(path);
+        let file = file.map_err(|e| engine::Error::io(path, e))?;
+        log.with_ansi(false).with_writer(Mutex::new(file)).init();
+    } else if common.verbose > 0 && !common.quiet && !screen {
+        log.with_ansi(console.err_color).with_writer(io::stderr).without_time().init();
+    }
+    Ok(())
+}
+
+/// SIGINT stops the work, SIGTERM ends it after the token; the second of a kind, or one while
+/// nothing runs, ends the program at once.
+fn watch_signals(control: &Control) {
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
+    let control = control.clone();
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let (flag, code) = match signal {
+                SIGTERM => (&control.finish, 143),
+                _ => (&control.cancel, 130),
+            };
+            if control.waiting.is_raised() || flag.is_raised() {
+                std::process::exit(code);
+            }
+            flag.raise();
+        }
+    });
+}
+
+fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error> {
+    let out = &mut io::stdout().lock();
+    match cli.command {
+        None => return bare(cli.bare, control, console, out),
+        Some(Command::Help { topic }) => return help(topic.as_deref(), out),
+        Some(Command::Version { json }) => version(json, out)?,
+        Some(command) => {
+            watch_signals(control);
+            match command {
+                Command::Run(opts) => drop(run::print(&opts, control, console, out)?),
+                Command::Chat(opts) => drop(chat::print(&opts, control, console, out)?),
+                Command::Info(opts) => {
+                    write_report(out, &info::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Tokenize(opts) => {
+                    write_report(out, &tokenize::run(&opts, control)?, opts.json)?;
+                }
+                Command::Perplexity(opts) => {
+                    write_report(out, &perplexity::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Version { .. } | Command::Help { .. } => {}
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// `nine-tui MODEL`: the screen on a terminal, else what 9ml would have done.
+fn bare(
+    bare: Bare,
+    control: &Control,
+    console: &Console,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let Some(model) = bare.model.clone() else { return no_model(console) };
+    let mode = match bare.mode {
+        Some(mode) => Some(mode),
+        None if terminals() => None,
+        None if bare.go.prompt.is_some() => Some(Mode::Generate),
+        None => {
+            let model = model.display();
+            return Err(engine::Error::Invalid(format!(
+                "the screen needs a terminal; without one: nine-tui run {model} -i PROMPT, or \
+                 nine-tui chat {model}"
+            ))
+            .into());
+        }
+    };
+    match mode {
+        None => screen(bare, model, console),
+        Some(mode) => {
+            watch_signals(control);
+            match mode {
+                Mode::Generate => drop(run::print(&bare.run(model), control, console, out)?),
+                Mode::Chat => drop(chat::print(&bare.chat(model), control, console, out)?),
+            }
+            Ok(0)
+        }
+    }
+}
+
+/// The screen. What can be refused before the terminal is taken is refused before.
+fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
+    let go = bare.go;
+    let ckpt = go.file.open(&model)?;
+    Config::read(&ckpt)?;
+    let (compute, context) = (&go.compute, &go.context);
+    let text = |given: &Option<String>| given.as_deref().map(opts::read_text).transpose();
+    let options = ui::Options {
+        source: Source { path: model, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
+        setup: Setup {
+            params: go.sample.params(),
+            n_ctx: context.ctx,
+            kv: context.kv,
+            stop: go.sample.stop.clone(),
+            top: bare.top,
+        },
+        config: service::Config {
+            kernels: compute.kernels()?,
+            threads: compute.threads(),
+            exact: compute.exact,
+        },
+        system: text(&bare.system)?,
+        prompt: text(&go.prompt)?,
+        max: go.sample.steps.unwrap_or(0),
+        ascii: bare.ascii,
+        color: console.out_color,
+    };
+    match ui::run(options) {
+        Ok(ui::Exit::NotOpened(e)) => {
+            complain(console, &e.to_string());
+            Ok(engine_code(&e))
+        }
+        Ok(exit) => {
+            if matches!(exit, ui::Exit::EngineGone) {
+                complain(console, "the engine ended by a fault of its own: see the log");
+            }
+            Ok(exit.code().unwrap_or(1))
+        }
+        Err(e) => {
+            complain(console, &format!("the terminal: {e}"));
+            Ok(1)
+        }
+    }
+}
+
+/// What `nine-tui` alone says: how to begin, and with which of the files here.
+fn no_model(console: &Console) -> Result<u8, Error> {
+    complain(console, "no model given");
+    let mut text =
+        "usage: nine-tui MODEL [OPTIONS], or nine-tui COMMAND …; --help tells more\n".to_owned();
+    let found = models_here(Path::new("."));
+    if !found.is_empty() {
+        text.push_str("models in this folder:\n");
+        for (path, ckpt) in found {
+            let size = nine_tui::tools::console::bytes(ckpt.file_bytes);
+            text.push_str(&format!("  {:<40} {:<12} {size}\n", path.display(), ckpt.format));
+        }
+    }
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+    Ok(2)
+}
+
+/// Files and folders that parse as models, by name.
+fn models_here(folder: &Path) -> Vec<(PathBuf, Checkpoint)> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let model = |path: &Path| match path.extension().and_then(|e| e.to_str()) {
+        Some("gguf" | "bin" | "safetensors") => path.is_file(),
+        _ => path.join("config.json").is_file(),
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .map(|e| e.path())
+        .map(|p| p.strip_prefix(folder).map(Path::to_owned).unwrap_or(p))
+        .filter(|p| model(&folder.join(p)))
+        .collect();
+    paths.sort();
+    paths.into_iter().filter_map(|p| Some((p.clone(), Checkpoint::open(&p).ok()?))).collect()
+}
+
+fn help(topic: Option<&str>, out: &mut dyn Write) -> Result<u8, Error> {
+    let mut command = Cli::command();
+    command.build();
+    let text = match topic {
+        None => command.render_help().to_string(),
+        Some("exit") => EXITS.iter().map(|(code, what)| format!("{code:>4}  {what}\n")).collect(),
+        Some(name) => match command.find_subcommand_mut(name) {
+            Some(sub) => sub.render_long_help().to_string(),
+            None => {
+                return Err(engine::Error::Invalid(format!(
+                    "help: no command or topic {name}; the topic is: exit"
+                ))
+                .into());
+            }
+        },
+    };
+    out.write_all(text.as_bytes()).map_err(Error::Output)?;
+    Ok(0)
+}
+
+fn version(json: bool, out: &mut dyn Write) -> Result<(), Error> {
+    let version = env!("CARGO_PKG_VERSION");
+    let isas: Vec<&str> =
+        Isa::ALL.into_iter().filter_map(Kernels::with).map(|k| k.isa().name()).collect();
+    let kernels = Kernels::detect().isa().name();
+    let text = if json {
+        serde_json::json!({
+            "nine": 1, "kind": "version", "version": version, "kernels": kernels, "simd": isas,
+        })
+        .to_string()
+    } else {
+        format!("nine-tui {version} ({kernels}; can run {})", isas.join(", "))
+    };
+    writeln!(out, "{text}").map_err(Error::Output)
+}

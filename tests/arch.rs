@@ -1,5 +1,6 @@
 //! Every architecture against a tiny, randomly initialised model of `transformers`
 //! (`tests/arch/make.py`): logits at f32, at positions beyond windows and original contexts.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use nine_tui::engine::cancel::Cancel;
 use nine_tui::engine::kernels::{Isa, Kernels};
+use nine_tui::engine::kv::KvType;
 use nine_tui::engine::model::{Load, Model};
 use nine_tui::engine::session::{Compute, Session, Setup, step_all};
 use nine_tui::engine::tokenizer::LoadOptions;
@@ -68,7 +70,8 @@ fn isas() -> Vec<Isa> {
 /// Largest difference to the expected logits.
 fn worst(dir: &Path, isa: Isa, threads: usize) -> f32 {
     let facts = expected(dir);
-    let setup = Setup { n_ctx: facts.tokens.len(), ..Setup::default() };
+    let kv = Some(KvType::F32);
+    let setup = Setup { n_ctx: facts.tokens.len(), kv, ..Setup::default() };
     let mut session = Session::new(load(dir, isa), setup).expect("session");
     let (workers, cancel) = (Workers::new(threads), Cancel::new());
     let compute = Compute { workers: &workers, cancel: &cancel };

@@ -5,6 +5,7 @@
 //! the reason for `--no-mmap`, which reads the file into memory instead.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -13,20 +14,57 @@ use super::error::{Error, Result};
 
 /// Opens `path` read-only and returns all its bytes; with `map` nothing is read until touched.
 ///
-/// A directory, a missing or an unreadable file is [`Error::Io`]. An empty file gives no bytes.
+/// A directory, a missing or an unreadable file is [`Error::Io`], and so is a device or a pipe:
+/// it has no size, and reading one may never end. An empty file gives no bytes.
 #[allow(unsafe_code)]
 pub fn open(path: &Path, map: bool) -> Result<Bytes> {
     let fail = |e| Error::io(path, e);
-    let file = File::open(path).map_err(fail)?;
-    let meta = file.metadata().map_err(fail)?;
-    if meta.is_dir() {
-        return Err(fail(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
-    }
-    if !map || !meta.is_file() || meta.len() == 0 {
-        return std::fs::read(path).map(Bytes::from).map_err(fail);
+    let file = open_regular(path)?;
+    let len = file.metadata().map_err(fail)?.len();
+    if !map || len == 0 {
+        return read_all(file, len).map(Bytes::from).map_err(fail);
     }
     // SAFETY: the map is private to this process and read-only; nothing here hands out `&mut`.
     // Changes by others are the documented caveat of this module.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
     Ok(Bytes::from_owner(map))
+}
+
+/// Reads a small file whole; one longer than `most` bytes is [`Error::Malformed`]. For the JSON
+/// files beside a model, whose parsed form may be many times their length.
+pub fn read_small(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let fail = |e| Error::io(path, e);
+    let file = open_regular(path)?;
+    let len = file.metadata().map_err(fail)?.len();
+    if len > most {
+        let what = format!("{len} bytes is too long for such a file (at most {most})");
+        return Err(Error::malformed(path, what, None));
+    }
+    read_all(file, len).map_err(fail)
+}
+
+/// The file, if it is one: a pipe would block already when opened.
+fn open_regular(path: &Path) -> Result<File> {
+    let fail = |e| Error::io(path, e);
+    let meta = std::fs::metadata(path).map_err(fail)?;
+    if meta.is_dir() {
+        return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    if !meta.is_file() {
+        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    File::open(path).map_err(fail)
+}
+
+/// Exactly `len` bytes: a file that grows meanwhile is not followed, one that shrinks is an
+/// error. Memory that cannot be had is an error, not an abort.
+fn read_all(file: File, len: u64) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let size = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    out.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    file.take(len).read_to_end(&mut out)?;
+    if out.len() != size {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    Ok(out)
 }

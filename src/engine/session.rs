@@ -234,9 +234,15 @@ impl Session {
         self.sampler.reseed(seed);
     }
 
-    /// Logits (n_vocab) after the last token of the context, once that has been run.
+    /// Logits (n_vocab) after the last position that was run to its end: what the newest token was
+    /// taken from, or the next one will be.
     pub fn logits(&self) -> Option<&[f32]> {
-        (self.cached == self.tokens.len() && !self.logits.is_empty()).then_some(&*self.logits)
+        (!self.logits.is_empty()).then_some(&*self.logits)
+    }
+
+    /// Whether the logits are those after the whole context.
+    fn ready(&self) -> bool {
+        self.cached == self.tokens.len() && !self.logits.is_empty()
     }
 
     /// Of the current reply.
@@ -271,10 +277,12 @@ impl Session {
     pub fn set_prompt(&mut self, tokens: &[Token]) -> Result<usize> {
         self.fits(tokens, 0)?;
         let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count();
-        self.rewind(common);
-        self.tokens.extend_from_slice(&tokens[common..]);
-        if self.logits().is_none() {
-            self.cached = self.cached.min(tokens.len().saturating_sub(1));
+        if common == tokens.len() {
+            self.rewind(common);
+        } else {
+            self.cached = self.cached.min(common);
+            self.tokens.truncate(common);
+            self.tokens.extend_from_slice(&tokens[common..]);
         }
         self.prompt = self.tokens.len();
         Ok(self.cached)
@@ -291,11 +299,15 @@ impl Session {
                     Error::Template("this model has none; it can continue text only".into())
                 })?;
                 let reply = turns.last().is_none_or(|t| t.role != Role::Assistant);
-                let text = template.render(turns, reply)?;
+                let prompt = template.render(turns, reply)?;
+                if prompt.folded_system {
+                    tracing::warn!(
+                        "the chat template takes no system prompt: it stands in the first message"
+                    );
+                }
                 // A template that spells the first token itself must not get a second one.
-                let spelled =
-                    tokenizer.bos().is_some_and(|b| text.starts_with(&tokenizer.spell(b)));
-                Ok(tokenizer.encode(&text, Encode { bos: !spelled, special: true }))
+                let how = Encode { bos: !prompt.has_bos, special: true };
+                Ok(tokenizer.encode(&prompt.text, how))
             }
         }
     }
@@ -402,7 +414,7 @@ impl Session {
         if self.max > 0 && self.stats.decode_tokens >= self.max {
             return Plan::Done(self.end(Stop::Length));
         }
-        if self.logits().is_some() {
+        if self.ready() {
             return Plan::Sample;
         }
         if self.cached >= self.n_ctx() {
@@ -468,7 +480,7 @@ pub fn step_all(sessions: &mut [(&mut Session, &Cancel)], workers: &Workers) -> 
             }
             (Plan::Run(_), Err(e)) => Err(Error::Internal(e.to_string())),
             // A token that was just made has only to be run: the next one follows at once.
-            (Plan::Run(_), Ok(())) if s.cached > s.prompt && s.logits().is_some() => Ok(s.sample()),
+            (Plan::Run(_), Ok(())) if s.cached > s.prompt && s.ready() => Ok(s.sample()),
             (Plan::Run(n), Ok(())) => {
                 s.stats.prefill_tokens += n;
                 s.stats.prefill_s += prefill_s;

@@ -1,6 +1,8 @@
 //! Where tests find what is not in the repository. Nothing here skips: what is missing is a
 //! failure that names the command which fetches it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod write;
 
 use std::path::{Path, PathBuf};
 

@@ -3,26 +3,39 @@
 //! Opening reads headers only; no weight page is touched. Knows nothing of kernels, models or
 //! sessions.
 
+mod beside;
+mod cursor;
 pub mod gguf;
+mod hf;
+mod infer;
+mod json;
 pub mod llama2c;
 pub mod names;
 pub mod safetensors;
+mod sniff;
 pub mod value;
 
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-pub use value::{Array, Metadata, Value, ValueType};
+pub use sniff::{looks_like, sniff};
+pub use value::{Array, Metadata, Value, ValueType, Values};
 
+use super::blob;
 use super::error::{Error, Result};
 use super::tensor::Tensor;
 
 /// Most tensors a file may declare: the largest known checkpoint (a 671B mixture in experts) has
 /// fewer than 2¹⁶.
 pub const MAX_TENSORS: u64 = 1 << 16;
-/// Most metadata keys.
-pub const MAX_KEYS: u64 = 1 << 20;
+/// Most metadata keys: files in the wild have some tens. More would cost more memory than the
+/// file that declares them is long.
+pub const MAX_KEYS: u64 = 1 << 16;
+/// Longest name of a key. GGUF would allow 64 KiB; they are shown in lists and errors.
+pub const MAX_KEY: u64 = 1 << 10;
+/// Longest name of a tensor: ggml takes 63 bytes, Hugging Face names are a little longer.
+pub const MAX_NAME: u64 = 192;
 /// Longest string of a key: 1 MiB.
 pub const MAX_STRING: u64 = 1 << 20;
 /// Longest template or merged array: 64 MiB.
@@ -95,6 +108,21 @@ impl Checkpoint {
         Self::open_with(path, OpenOptions::default())
     }
 
+    /// [`Checkpoint::open`] with choices.
+    pub fn open_with(path: &Path, how: OpenOptions) -> Result<Checkpoint> {
+        // A folder, and an index of shards, stand for the files they name.
+        if path.is_dir() {
+            return sniff::open_dir(path, how);
+        }
+        let bytes = blob::open(path, how.map)?;
+        match sniff::of(path, &bytes)? {
+            sniff::Kind::Model(Format::Gguf(_)) => gguf::open(path, &bytes, how),
+            sniff::Kind::Model(Format::Llama2c(_) | Format::NineMl) => llama2c::open(path, &bytes),
+            sniff::Kind::Model(Format::Safetensors) => safetensors::open_file(path, &bytes, how),
+            sniff::Kind::Index => safetensors::open_index(path, how),
+        }
+    }
+
     /// The architecture, `general.architecture`.
     pub fn arch(&self) -> Result<&str> {
         self.meta.str("general.architecture").map_err(|e| self.key_error(e))
@@ -113,9 +141,20 @@ impl Checkpoint {
     }
 }
 
-impl Checkpoint {
-    /// [`Checkpoint::open`] with choices.
-    pub fn open_with(path: &Path, _how: OpenOptions) -> Result<Checkpoint> {
-        Err(Error::unsupported(path, "skeleton"))
+/// Checks that no two of the tensors of one file share bytes; they lie in `start..len`, the
+/// file's data. Returns how many bytes of it belong to none.
+fn unclaimed(path: &Path, tensors: &[Tensor], start: u64, len: u64) -> Result<u64> {
+    let mut order: Vec<u32> = (0..tensors.len() as u32).collect();
+    order.sort_unstable_by_key(|&i| tensors[i as usize].offset);
+    let mut used = 0u64;
+    let mut before: Option<&Tensor> = None;
+    for t in order.iter().map(|&i| &tensors[i as usize]) {
+        if let Some(b) = before.filter(|b| b.offset + b.data.len() as u64 > t.offset) {
+            let what = format!("tensors {} and {} overlap", b.file_name, t.file_name);
+            return Err(Error::malformed(path, what, Some(t.offset)));
+        }
+        used += t.data.len() as u64;
+        before = Some(t);
     }
+    Ok(len.saturating_sub(start).saturating_sub(used))
 }

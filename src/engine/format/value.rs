@@ -86,6 +86,35 @@ impl Value {
         Value::Str(Bytes::from(s.into()))
     }
 
+    /// A number or flag of fixed size from its little-endian bytes; `None` for strings and
+    /// arrays, for the wrong number of bytes, and for a bool that is neither 0 nor 1.
+    pub fn scalar(kind: ValueType, raw: &[u8]) -> Option<Value> {
+        Some(match kind {
+            ValueType::U8 => Value::Uint(u64::from(u8::from_le_bytes(raw.try_into().ok()?)), kind),
+            ValueType::U16 => {
+                Value::Uint(u64::from(u16::from_le_bytes(raw.try_into().ok()?)), kind)
+            }
+            ValueType::U32 => {
+                Value::Uint(u64::from(u32::from_le_bytes(raw.try_into().ok()?)), kind)
+            }
+            ValueType::U64 => Value::Uint(u64::from_le_bytes(raw.try_into().ok()?), kind),
+            ValueType::I8 => Value::Int(i64::from(i8::from_le_bytes(raw.try_into().ok()?)), kind),
+            ValueType::I16 => Value::Int(i64::from(i16::from_le_bytes(raw.try_into().ok()?)), kind),
+            ValueType::I32 => Value::Int(i64::from(i32::from_le_bytes(raw.try_into().ok()?)), kind),
+            ValueType::I64 => Value::Int(i64::from_le_bytes(raw.try_into().ok()?), kind),
+            ValueType::F32 => {
+                Value::Float(f64::from(f32::from_le_bytes(raw.try_into().ok()?)), kind)
+            }
+            ValueType::F64 => Value::Float(f64::from_le_bytes(raw.try_into().ok()?), kind),
+            ValueType::Bool => match raw {
+                [0] => Value::Bool(false),
+                [1] => Value::Bool(true),
+                _ => return None,
+            },
+            ValueType::Str | ValueType::Array => return None,
+        })
+    }
+
     /// The value's type.
     pub fn kind(&self) -> ValueType {
         match self {
@@ -110,6 +139,11 @@ impl From<f32> for Value {
 impl From<bool> for Value {
     fn from(v: bool) -> Self {
         Value::Bool(v)
+    }
+}
+impl From<Array> for Value {
+    fn from(v: Array) -> Self {
+        Value::Array(v)
     }
 }
 impl From<&str> for Value {
@@ -138,6 +172,12 @@ impl Array {
         Array { elem: ValueType::F32, len: v.len(), bytes: bytes.into() }
     }
 
+    /// An array of unsigned numbers made here.
+    pub fn from_u32s(v: &[u32]) -> Array {
+        let bytes: Vec<u8> = v.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Array { elem: ValueType::U32, len: v.len(), bytes: bytes.into() }
+    }
+
     /// An array of strings made here.
     pub fn from_strs<S: AsRef<[u8]>>(v: &[S]) -> Array {
         let mut out = Vec::new();
@@ -156,22 +196,77 @@ impl Array {
 
     /// Numbers as f64, whatever their type (bools as 0 and 1); nothing for strings and arrays.
     pub fn numbers(&self) -> impl Iterator<Item = f64> + '_ {
+        // A size that no slice has leaves nothing to iterate over.
         let size = self.elem.size().unwrap_or(usize::MAX);
-        self.bytes.chunks_exact(size.min(self.bytes.len().max(1))).filter_map(move |c| {
-            Some(match self.elem {
-                ValueType::U8 | ValueType::Bool => f64::from(c[0]),
-                ValueType::I8 => f64::from(c[0] as i8),
-                ValueType::U16 => f64::from(u16::from_le_bytes(c.try_into().ok()?)),
-                ValueType::I16 => f64::from(i16::from_le_bytes(c.try_into().ok()?)),
-                ValueType::U32 => f64::from(u32::from_le_bytes(c.try_into().ok()?)),
-                ValueType::I32 => f64::from(i32::from_le_bytes(c.try_into().ok()?)),
-                ValueType::F32 => f64::from(f32::from_le_bytes(c.try_into().ok()?)),
-                ValueType::U64 => u64::from_le_bytes(c.try_into().ok()?) as f64,
-                ValueType::I64 => i64::from_le_bytes(c.try_into().ok()?) as f64,
-                ValueType::F64 => f64::from_le_bytes(c.try_into().ok()?),
-                ValueType::Str | ValueType::Array => return None,
-            })
+        self.bytes.chunks_exact(size).filter_map(|c| match Value::scalar(self.elem, c)? {
+            Value::Uint(v, _) => Some(v as f64),
+            Value::Int(v, _) => Some(v as f64),
+            Value::Float(v, _) => Some(v),
+            Value::Bool(v) => Some(f64::from(u8::from(v))),
+            Value::Str(_) | Value::Array(_) => None,
         })
+    }
+
+    /// The values one by one, strings and nested arrays as slices of the file.
+    pub fn values(&self) -> Values<'_> {
+        Values { array: self, at: 0, left: self.len }
+    }
+}
+
+/// Iterates an [`Array`].
+pub struct Values<'a> {
+    array: &'a Array,
+    at: usize,
+    left: usize,
+}
+
+impl Values<'_> {
+    /// The next `n` bytes.
+    fn take(&mut self, n: usize) -> Option<Bytes> {
+        let end = self.at.checked_add(n).filter(|&end| end <= self.array.bytes.len())?;
+        let s = self.array.bytes.slice(self.at..end);
+        self.at = end;
+        Some(s)
+    }
+
+    fn u64(&mut self) -> Option<usize> {
+        let raw = self.take(8)?;
+        usize::try_from(u64::from_le_bytes(raw.as_ref().try_into().ok()?)).ok()
+    }
+
+    /// A value of type `elem` at the position.
+    fn value(&mut self, elem: ValueType) -> Option<Value> {
+        match elem {
+            ValueType::Str => {
+                let len = self.u64()?;
+                self.take(len).map(Value::Str)
+            }
+            ValueType::Array => {
+                let raw = self.take(4)?;
+                let elem = ValueType::from_id(u32::from_le_bytes(raw.as_ref().try_into().ok()?))?;
+                let len = self.u64()?;
+                let start = self.at;
+                match elem.size() {
+                    Some(size) => drop(self.take(len.checked_mul(size)?)?),
+                    None => (0..len).try_for_each(|_| self.value(elem).map(drop))?,
+                }
+                let bytes = self.array.bytes.slice(start..self.at);
+                Some(Value::Array(Array { elem, len, bytes }))
+            }
+            kind => {
+                let raw = self.take(kind.size()?)?;
+                Value::scalar(kind, &raw)
+            }
+        }
+    }
+}
+
+impl Iterator for Values<'_> {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        self.left = self.left.checked_sub(1)?;
+        self.value(self.array.elem)
     }
 }
 

@@ -248,7 +248,7 @@ impl Kernels {
         }
     }
 
-    /// See [`quant::quantize_acts`].
+    /// See [`quant::quantize_acts`]; every set gives the same bits.
     pub fn quantize_acts(
         &self,
         x: &[f32],
@@ -257,6 +257,14 @@ impl Kernels {
         d: &mut [f32],
         s: &mut [f32],
     ) {
+        #[cfg(target_arch = "x86_64")]
+        match self.isa {
+            // SAFETY: a `Kernels` of this set proves that the processor has it.
+            Isa::Avx2 => return unsafe { super::x86::avx2::quantize_acts(x, q, d, s, group) },
+            // SAFETY: likewise.
+            Isa::Avx512 => return unsafe { super::x86::avx512::quantize_acts(x, q, d, s, group) },
+            Isa::Scalar | Isa::Portable => {}
+        }
         quant::quantize_acts(x, group, q, d, s);
     }
 }

@@ -22,18 +22,18 @@ pub(super) fn matmul(dtype: DType) -> Option<MatMul> {
         DType::F16 => floats::<F16>,
         DType::BF16 => floats::<BF16>,
         DType::Q8G => groups,
-        DType::Q4_0 => blocks::<Q4_0>,
-        DType::Q4_1 => blocks::<Q4_1>,
-        DType::Q5_0 => blocks::<Q5_0>,
-        DType::Q5_1 => blocks::<Q5_1>,
-        DType::Q8_0 => blocks::<Q8_0>,
+        DType::Q4_0 => runs::<Q4_0>,
+        DType::Q4_1 => runs::<Q4_1>,
+        DType::Q5_0 => runs::<Q5_0>,
+        DType::Q5_1 => runs::<Q5_1>,
+        DType::Q8_0 => runs::<Q8_0>,
         DType::Q2_K => blocks::<Q2_K>,
         DType::Q3_K => blocks::<Q3_K>,
         DType::Q4_K => blocks::<Q4_K>,
         DType::Q5_K => blocks::<Q5_K>,
         DType::Q6_K => blocks::<Q6_K>,
         DType::Q8_K => blocks::<Q8_K>,
-        DType::IQ4_NL => blocks::<IQ4_NL>,
+        DType::IQ4_NL => runs::<IQ4_NL>,
         DType::IQ4_XS => blocks::<IQ4_XS>,
         _ => return None,
     })
@@ -42,8 +42,11 @@ pub(super) fn matmul(dtype: DType) -> Option<MatMul> {
 /// Activation rows that share one unpacking of a weight row.
 const TILE: usize = 16;
 
-/// Independent sums of a product: one vector of 16 bytes, or two where adding takes long.
+/// Independent sums of a product of plain numbers.
 const LANES: usize = 8;
+
+/// Independent sums of a product of blocks of many runs: a vector of 16 bytes.
+const RUN_LANES: usize = 4;
 
 /// A type of plain numbers.
 trait Float {
@@ -125,6 +128,43 @@ fn multiply(w: &[f32], x: &[f32], sums: &mut [f32; LANES]) {
     *sums = lanes;
 }
 
+/// Blocks of one run: their sum is the scalar kernel's, in its order, since a run's integers have
+/// no order and there is only one scale a block to add.
+///
+/// # Safety
+/// As [`MatMul`].
+unsafe fn runs<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out) {
+    const { assert!(B::LEN == 32 && B::RUN == 32) };
+    let mut p = Parts::ZERO;
+    for r in rows {
+        let row = quant::blocks::<B>(&w.data[r * w.row_bytes..(r + 1) * w.row_bytes]);
+        for tile in tiles(x.m) {
+            let mut sums = [0f32; TILE];
+            if tile.len() == 1 {
+                let (q, d, s) = quantized(x, tile.start * x.cols, x.cols);
+                sums[0] = B::dot(row, q, d, s);
+            } else {
+                for (n, block) in row.iter().enumerate() {
+                    quant::unpack(block, &mut p);
+                    for (i, sum) in tile.clone().zip(&mut sums) {
+                        let (q, d, s) = quantized(x, i * x.cols + n * 32, 32);
+                        *sum += integers(&p.q[..32], q) as f32 * (p.a[0] * d[0]);
+                        if B::MIN {
+                            *sum += p.b[0] * (s[0] + s[1]);
+                        }
+                    }
+                }
+            }
+            for (i, sum) in tile.zip(sums) {
+                // SAFETY: the caller's promise; `i` and `r` are rows of the product.
+                unsafe { out.put(i, r, sum) };
+            }
+        }
+    }
+}
+
+/// Blocks of 8 or 16 runs.
+///
 /// # Safety
 /// As [`MatMul`].
 unsafe fn blocks<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out) {
@@ -132,55 +172,59 @@ unsafe fn blocks<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out
     for r in rows {
         let row = quant::blocks::<B>(&w.data[r * w.row_bytes..(r + 1) * w.row_bytes]);
         for tile in tiles(x.m) {
-            let mut sums = [[0f32; LANES]; TILE];
+            let mut sums = [[0f32; RUN_LANES]; TILE];
             for (n, block) in row.iter().enumerate() {
-                block.unpack(&mut p);
+                quant::unpack(block, &mut p);
                 for (i, sums) in tile.clone().zip(&mut sums) {
-                    let at = i * x.cols + n * B::LEN;
-                    let q = &x.q[at..at + B::LEN];
-                    let d = &x.d[at / 32..(at + B::LEN) / 32];
-                    let s = &x.s[at / 16..(at + B::LEN) / 16];
+                    let (q, d, s) = quantized(x, i * x.cols + n * B::LEN, B::LEN);
                     multiply_block::<B>(&p, q, d, s, sums);
                 }
             }
-            for (i, sums) in tile.zip(sums) {
+            for (i, [a, b, c, d]) in tile.zip(sums) {
                 // SAFETY: the caller's promise; `i` and `r` are rows of the product.
-                unsafe { out.put(i, r, total(sums)) };
+                unsafe { out.put(i, r, (a + c) + (b + d)) };
             }
         }
     }
 }
 
-/// Adds a block's product to `sums`: each lane takes its share of every run's integers, scaled;
-/// lane k mod LANES takes the minimum of run k.
+/// Adds the product of a block: run k goes to lane k mod 4, first all sums of integers, then all
+/// scales, so that both are vectors.
 #[inline(always)]
-fn multiply_block<B: Block>(p: &Parts, q: &[i8], d: &[f32], s: &[f32], sums: &mut [f32; LANES]) {
+fn multiply_block<B: Block>(
+    p: &Parts,
+    q: &[i8],
+    d: &[f32],
+    s: &[f32],
+    sums: &mut [f32; RUN_LANES],
+) {
+    let mut n = [0f32; Parts::LEN / 16];
+    for (n, (w, q)) in n.iter_mut().zip(p.q.chunks_exact(B::RUN).zip(q.chunks_exact(B::RUN))) {
+        *n = integers(w, q) as f32;
+    }
     let mut lanes = *sums;
     for k in 0..B::LEN / B::RUN {
-        let at = k * B::RUN;
-        let n = products(&p.q[at..at + B::RUN], &q[at..at + B::RUN]);
-        let scale = p.a[k] * d[at / 32];
-        for l in 0..LANES {
-            lanes[l] += n[l] as f32 * scale;
-        }
-        if B::MIN {
-            let s = &s[at / 16..(at + B::RUN) / 16];
-            lanes[k % LANES] += p.b[k] * s.iter().sum::<f32>();
+        lanes[k % RUN_LANES] += n[k] * (p.a[k] * d[k * B::RUN / 32]);
+    }
+    if B::MIN {
+        for k in 0..B::LEN / B::RUN {
+            let s = if B::RUN == 32 { s[2 * k] + s[2 * k + 1] } else { s[k] };
+            lanes[k % RUN_LANES] += p.b[k] * s;
         }
     }
     *sums = lanes;
 }
 
-/// Sums of the products of every LANES-th number.
 #[inline(always)]
-fn products(w: &[i8], x: &[i8]) -> [i32; LANES] {
-    let mut n = [0i32; LANES];
-    for (w, x) in w.as_chunks::<LANES>().0.iter().zip(x.as_chunks::<LANES>().0) {
-        for l in 0..LANES {
-            n[l] += i32::from(i16::from(w[l]) * i16::from(x[l]));
-        }
-    }
-    n
+fn integers(w: &[i8], x: &[i8]) -> i32 {
+    w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum()
+}
+
+/// `len` quantized activations from `at` on, their scales and their sums.
+#[inline(always)]
+fn quantized<'a>(x: &X<'a>, at: usize, len: usize) -> (&'a [i8], &'a [f32], &'a [f32]) {
+    let end = at + len;
+    (&x.q[at..end], &x.d[at / 32..end / 32], &x.s[at / 16..end / 16])
 }
 
 /// The same sums in the same order as the scalar kernel's: integers have no other.

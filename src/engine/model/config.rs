@@ -1,6 +1,6 @@
 //! The numbers of a model, read through its architecture's row and checked.
 
-use super::arch::{self, ArchSpec, Pairing, Windows};
+use super::arch::{self, Activation, ArchSpec, Pairing, Windows};
 use crate::engine::dtype::DType;
 use crate::engine::error::{Error, Result};
 use crate::engine::format::{Checkpoint, Format};
@@ -178,6 +178,14 @@ impl Config {
         let n_rot = keys.size("rope.dimension_count")?.unwrap_or(head_dim);
         if n_rot == 0 || n_rot > head_dim || n_rot % 2 != 0 {
             return Err(keys.bad(format!("{name}.rope.dimension_count is {n_rot} of {head_dim}")));
+        }
+        let given = ckpt.meta.opt_str(&format!("{name}.feed_forward.activation"));
+        let known = match arch.act {
+            Activation::Silu => ["silu", "swish", "silu"],
+            Activation::Gelu => ["gelu_pytorch_tanh", "gelu_new", "gelu_tanh"],
+        };
+        if let Some(act) = given.filter(|a| !known.contains(a)) {
+            return Err(refuse(format!("{name} with the activation \"{act}\"")));
         }
         let embd = ckpt.tensor("token_embd.weight")?;
         let n_vocab = embd.rows();

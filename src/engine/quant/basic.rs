@@ -111,8 +111,7 @@ impl Block for Q5_0 {
 
     #[inline(always)]
     fn unpack(&self, to: &mut Parts) {
-        nibbles(&self.qs, &mut to.q, -16);
-        fifth_bits(self.qh, &mut to.q);
+        quints(&self.qs, self.qh, &mut to.q, -16);
         to.a[0] = half(self.d);
     }
 }
@@ -125,8 +124,7 @@ impl Block for Q5_1 {
 
     #[inline(always)]
     fn unpack(&self, to: &mut Parts) {
-        nibbles(&self.qs, &mut to.q, 0);
-        fifth_bits(self.qh, &mut to.q);
+        quints(&self.qs, self.qh, &mut to.q, 0);
         (to.a[0], to.b[0]) = (half(self.d), half(self.m));
     }
 }
@@ -147,18 +145,24 @@ impl Block for Q8_0 {
 /// 32 nibbles, low halves of the bytes first, each moved by `offset`.
 #[inline(always)]
 fn nibbles(qs: &[u8; 16], q: &mut [i8; Parts::LEN], offset: i8) {
-    for j in 0..16 {
-        q[j] = (qs[j] & 15) as i8 + offset;
-        q[j + 16] = (qs[j] >> 4) as i8 + offset;
-    }
+    let (low, high) = q.split_at_mut(16);
+    low.iter_mut().zip(qs).for_each(|(q, b)| *q = (b & 15) as i8 + offset);
+    high.iter_mut().zip(qs).for_each(|(q, b)| *q = (b >> 4) as i8 + offset);
 }
 
-/// Adds 16 where the number's bit is set.
-#[inline(always)]
-fn fifth_bits(qh: [u8; 4], q: &mut [i8; Parts::LEN]) {
-    for (byte, q) in qh.iter().zip(q.as_chunks_mut::<8>().0) {
-        for (bit, q) in q.iter_mut().enumerate() {
-            *q += ((byte >> bit & 1) << 4) as i8;
-        }
+/// 32 numbers of five bits, each moved by `offset`. Not inlined for [`super::unpack`]'s reason.
+#[inline(never)]
+fn quints(qs: &[u8; 16], qh: [u8; 4], q: &mut [i8; Parts::LEN], offset: i8) {
+    // Eight at once in a u64.
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let qs = qs.as_chunks::<8>().0;
+    for (n, (high, q)) in qh.into_iter().zip(q.as_chunks_mut::<8>().0).enumerate() {
+        let low = (u64::from_le_bytes(qs[n % 2]) >> (n / 2 * 4)) & (15 * ONES);
+        // Bit i of `high` to bit i of byte i, then to bit 4 of it.
+        let bits = (u64::from(high) * ONES) & u64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]);
+        let fifth = ((bits + 0x7f * ONES) >> 3) & (16 * ONES);
+        // Adding 128 + offset and turning the top bit adds the offset without a carry.
+        let moved = ((low | fifth) + (128 + i64::from(offset)) as u64 * ONES) ^ (128 * ONES);
+        *q = zerocopy::transmute!(moved.to_le_bytes());
     }
 }

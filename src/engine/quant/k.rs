@@ -259,10 +259,8 @@ impl Block for Q8_K {
 #[inline(always)]
 fn crumbs(qs: &[u8; 64], q: &mut [i8; Parts::LEN]) {
     for (qs, q) in qs.as_chunks::<32>().0.iter().zip(q.as_chunks_mut::<128>().0) {
-        for l in 0..32 {
-            for j in 0..4 {
-                q[32 * j + l] = (qs[l] >> (2 * j) & 3) as i8;
-            }
+        for (j, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            q.iter_mut().zip(qs).for_each(|(q, b)| *q = (b >> (2 * j) & 3) as i8);
         }
     }
 }
@@ -271,9 +269,8 @@ fn crumbs(qs: &[u8; 64], q: &mut [i8; Parts::LEN]) {
 #[inline(always)]
 fn nibbles(qs: &[u8; 128], q: &mut [i8; Parts::LEN]) {
     for (qs, q) in qs.as_chunks::<32>().0.iter().zip(q.as_chunks_mut::<64>().0) {
-        for l in 0..32 {
-            q[l] = (qs[l] & 15) as i8;
-            q[l + 32] = (qs[l] >> 4) as i8;
-        }
+        let (low, high) = q.split_at_mut(32);
+        low.iter_mut().zip(qs).for_each(|(q, b)| *q = (b & 15) as i8);
+        high.iter_mut().zip(qs).for_each(|(q, b)| *q = (b >> 4) as i8);
     }
 }

@@ -44,7 +44,7 @@ pub use acts::{quantize_acts, quantize_q8_0};
 pub use basic::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub use float::{bf16_to_f32, decode_bf16, decode_f16, decode_f32, f16_to_f32};
 pub use iq4::{IQ4_LEVELS, IQ4_NL, IQ4_XS};
-pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K};
+pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K, scale_min};
 
 use super::dtype::{DTYPES, DType};
 
@@ -127,6 +127,16 @@ impl Parts {
         Parts { q: [0; Parts::LEN], a: [0.0; Parts::LEN / 16], b: [0.0; Parts::LEN / 16] };
 }
 
+/// [`Block::unpack`], never inlined.
+///
+/// Two loops that meet in a small array are unrolled and merged by LLVM, which then vectorises
+/// along the floats, four at a time, and picks the bytes out one by one; apart, each is compiled
+/// to full vectors.
+#[inline(never)]
+pub fn unpack<B: Block>(block: &B, to: &mut Parts) {
+    block.unpack(to);
+}
+
 /// Stops the compiler where a struct and the table of types disagree.
 const fn agrees<B: Block>() {
     let mut i = 0;
@@ -196,8 +206,11 @@ fn decode_blocks<B: Block>(row: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Decodes llama2.c v2 values: i8 × the f32 scale of their group.
+/// Decodes llama2.c v2 values: i8 × the f32 scale of their group (nothing, if that is 0).
 pub fn decode_groups(values: &[u8], scales: &[u8], group: usize, out: &mut [f32]) {
+    if group == 0 {
+        return;
+    }
     for ((v, s), o) in values.chunks(group).zip(scales.chunks_exact(4)).zip(out.chunks_mut(group)) {
         let s = f32::from_le_bytes([s[0], s[1], s[2], s[3]]);
         for (v, o) in v.iter().zip(o) {

@@ -9,8 +9,9 @@
 //! Σ w·x  =  Σ₁₆ scale · d · (Σ int·q)  +  Σ₁₆ offset · s        s = d · Σq
 //! ```
 //!
-//! Signed weights are made unsigned with an offset (Q4_0's 8, Q6_K's 32), because the processor
-//! multiplies unsigned by signed bytes; the offset costs one multiply-add for 16 × 16 weights.
+//! The processor multiplies unsigned by signed bytes. Weights of up to six bits are left unsigned,
+//! and what is to be taken off them (8 for Q4_0, 32 for Q6_K) becomes an offset, which costs one
+//! multiply-add for 16 × 16 weights; weights of eight bits give their signs to the activations.
 
 pub(super) mod avx2;
 pub(super) mod avx512;
@@ -32,3 +33,6 @@ pub(super) fn has_avx512() -> bool {
         && std::arch::is_x86_feature_detected!("avx512dq")
         && std::arch::is_x86_feature_detected!("avx512vnni")
 }
+
+#[cfg(test)]
+mod tests;

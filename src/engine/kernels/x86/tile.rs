@@ -63,7 +63,9 @@ pub(super) struct Acts<'a> {
     pub(super) s: &'a [[f32; 16]],
 }
 
-/// The last, partial panel of one activation row, filled up with zeros, which add nothing.
+/// The last, partial panel of one activation row, at the end of a whole one that begins with
+/// zeros. The weights beside the zeros may be anything that is finite: those of the panel before,
+/// if the row has one, so that no weights have to be copied.
 #[derive(Clone, Copy)]
 pub(super) struct Rest {
     pub(super) q: [i8; PANEL],
@@ -80,11 +82,21 @@ pub(super) fn cut<'a, const M: usize>(x: &X<'a>, first: usize) -> ([Acts<'a>; M]
         let (d, d_rest) = row(x.d, x.cols / 32, first + m).as_chunks();
         let (s, s_rest) = row(x.s, x.cols / 16, first + m).as_chunks();
         *acts = Acts { q, d, s };
-        rest.q[..q_rest.len()].copy_from_slice(q_rest);
-        rest.d[..d_rest.len()].copy_from_slice(d_rest);
-        rest.s[..s_rest.len()].copy_from_slice(s_rest);
+        rest.q[PANEL - q_rest.len()..].copy_from_slice(q_rest);
+        rest.d[8 - d_rest.len()..].copy_from_slice(d_rest);
+        rest.s[16 - s_rest.len()..].copy_from_slice(s_rest);
     }
     (acts, rest)
+}
+
+/// The last `N` bytes of a row, or of a shorter row, all
+/// its bytes at the end of `short`, behind zeros.
+#[inline(always)]
+pub(super) fn last<'a, const N: usize>(row: &'a [u8], short: &'a mut [u8; N]) -> &'a [u8; N] {
+    if row.len() < N {
+        short[N - row.len()..].copy_from_slice(row);
+    }
+    row.last_chunk().unwrap_or(short)
 }
 
 /// Row `i` of rows of `len`.

@@ -31,9 +31,9 @@ pub(in crate::engine::kernels) unsafe fn quantize_acts(
         let zero = _mm512_setzero_ps();
         let max = _mm512_max_ps(_mm512_abs_ps(x[1]), _mm512_max_ps(_mm512_abs_ps(x[0]), zero));
         *d = _mm512_reduce_max_ps(max) / 127.0;
-        let [a, b] = x.map(|x| round(x, *d));
         let mut sums = [0.0; 2];
-        for ((q, rounded), sum) in q.iter_mut().zip([a, b]).zip(&mut sums) {
+        for ((q, x), sum) in q.iter_mut().zip(x).zip(&mut sums) {
+            let rounded = round(x, *d);
             // SAFETY: 16 bytes are there.
             unsafe { _mm_storeu_si128(q.as_mut_ptr().cast(), rounded) };
             *sum = *d * _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(rounded)) as f32;

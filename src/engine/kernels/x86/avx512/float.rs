@@ -76,10 +76,10 @@ impl<T: Widen<N>, const N: usize> Product for Float<T, N> {
 pub(super) struct F32;
 
 impl Widen<64> for F32 {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline(always)]
     unsafe fn widen(bytes: &[u8; 64]) -> __m512 {
-        _mm512_castsi512_ps(load512(bytes))
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm512_castsi512_ps(load512(bytes)) }
     }
 }
 
@@ -87,10 +87,10 @@ impl Widen<64> for F32 {
 pub(super) struct F16;
 
 impl Widen<32> for F16 {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline(always)]
     unsafe fn widen(bytes: &[u8; 32]) -> __m512 {
-        _mm512_cvtph_ps(load256(bytes))
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm512_cvtph_ps(load256(bytes)) }
     }
 }
 
@@ -98,10 +98,12 @@ impl Widen<32> for F16 {
 pub(super) struct BF16;
 
 impl Widen<32> for BF16 {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline(always)]
     unsafe fn widen(bytes: &[u8; 32]) -> __m512 {
-        let upper = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(load256(bytes)));
-        _mm512_castsi512_ps(upper)
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let upper = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(load256(bytes)));
+            _mm512_castsi512_ps(upper)
+        }
     }
 }

@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use super::super::super::scalar;
 use super::super::tile::{self, Product, sweep};
-use super::load::{lanes, load16_part, load512_part, store16};
+use super::load::{lanes, load16_part, load512, load512_part, store16};
+use super::panel::dots;
 use crate::engine::dtype::DType;
 use crate::engine::kernels::{Out, Rows, X};
 
@@ -72,18 +73,21 @@ impl<const G: usize> Product for Groups<G> {
     }
 }
 
-/// The sums of 16 groups, in order. Fours of products are added by `vpdpbusd`, then neighbours in
-/// a tree until a lane is a group. The sign of the weight moves to the activation, which is never
-/// −128; the weight may be, for |−128| fits an unsigned byte.
+/// The sums of 16 groups, in order. Products are added in fours, then neighbours in a tree until
+/// a lane is a group.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn sums<const G: usize>(w: &[u8], x: &[i8]) -> __m512i {
-    let zero = _mm512_setzero_si512();
-    let mut v = [zero; G];
-    for ((v, w), x) in v.iter_mut().zip(w.chunks(64)).zip(x.chunks(64)) {
-        let (w, x) = (load512_part(w), load512_part(x));
-        let x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), zero, x);
-        *v = _mm512_dpbusd_epi32(zero, _mm512_abs_epi8(w), x);
+    let mut v = [_mm512_setzero_si512(); G];
+    let (all_w, all_x) = (w.as_chunks().0, x.as_chunks().0);
+    if all_w.len() == G && all_x.len() == G {
+        for (v, (w, x)) in v.iter_mut().zip(all_w.iter().zip(all_x)) {
+            *v = dots::<true>(load512(w), load512(x));
+        }
+    } else {
+        for (v, (w, x)) in v.iter_mut().zip(w.chunks(64).zip(x.chunks(64))) {
+            *v = dots::<true>(load512_part(w), load512_part(x));
+        }
     }
     let mut n = G;
     while n > 1 {
