@@ -7,12 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
 use nine_tui::engine::kernels::{Isa, Kernels};
+use nine_tui::engine::model::Config;
+use nine_tui::engine::service::{self, Source};
+use nine_tui::engine::session::Setup;
 use nine_tui::engine::{self, Checkpoint};
-use nine_tui::tools::cli::{Bare, Cli, Command, Common, Mode};
+use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
-use nine_tui::tools::{Control, Error, chat, info, perplexity, run, tokenize, write_report};
+use nine_tui::tools::{Control, Error, chat, info, opts, perplexity, run, tokenize, write_report};
+use nine_tui::ui;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What the numbers mean that this program exits with. Printed by `help exit`.
@@ -27,26 +33,31 @@ const EXITS: &[(u8, &str)] = &[
     (7, "would take more memory or disk than there is"),
     (8, "network or address error"),
     (9, "refused for safety"),
+    (129, "the terminal went away"),
     (130, "Ctrl+C"),
     (143, "SIGTERM"),
 ];
 
 /// The one place where an error becomes an exit code.
 fn exit_code(error: &Error, control: &Control) -> u8 {
-    use engine::Error as E;
     match error {
         // Whoever reads our output has enough of it.
         Error::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
         Error::Output(_) => 1,
-        Error::Engine(e) => match e {
-            E::Io { .. } | E::Missing { .. } => 3,
-            E::Malformed { .. } => 4,
-            E::Unsupported { .. } => 5,
-            E::TooLarge(_) => 7,
-            E::Invalid(_) => 2,
-            E::Cancelled => stopped(control).unwrap_or(1),
-            _ => 1,
-        },
+        Error::Engine(engine::Error::Cancelled) => stopped(control).unwrap_or(1),
+        Error::Engine(e) => engine_code(e),
+    }
+}
+
+fn engine_code(error: &engine::Error) -> u8 {
+    use engine::Error as E;
+    match error {
+        E::Io { .. } | E::Missing { .. } => 3,
+        E::Malformed { .. } => 4,
+        E::Unsupported { .. } => 5,
+        E::TooLarge(_) => 7,
+        E::Invalid(_) => 2,
+        _ => 1,
     }
 }
 
@@ -67,8 +78,10 @@ fn main() -> ExitCode {
         Color::Always => ColorChoice::Always,
         Color::Never => ColorChoice::Never,
     };
-    let parsed =
-        Cli::command().color(clap_color).try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
+    let mut command = Cli::command().color(clap_color).max_term_width(100);
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|m| alone(&mut command, &m).and_then(|()| Cli::from_arg_matches(&m)));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(e) => {
@@ -81,11 +94,12 @@ fn main() -> ExitCode {
         out_terminal: io::stdout().is_terminal(),
         err_terminal: err_terminal && env("TERM").as_deref() != Some("dumb"),
         err_color: cli.common.color.on(err_terminal, env),
+        out_color: cli.common.color.on(io::stdout().is_terminal(), env),
         quiet: cli.common.quiet,
         verbose: cli.common.verbose,
     };
     let control = Control::default();
-    let done = log(&cli.common, &console).and_then(|()| dispatch(cli, &control, &console));
+    let done = log(&cli, &console).and_then(|()| dispatch(cli, &control, &console));
     let code = match done {
         Ok(code) => stopped(&control).unwrap_or(code),
         Err(e) => {
@@ -97,6 +111,27 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// Options of the screen before a command would be lost without a word: that is refused. (clap's
+/// own `args_conflicts_with_subcommands` refuses the options of every command there as well.)
+fn alone(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some(name) = matches.subcommand_name() else { return Ok(()) };
+    let everywhere =
+        |id: &str| command.get_arguments().any(|a| a.get_id().as_str() == id && a.is_global_set());
+    let stray = matches.ids().find(|id| {
+        let typed = matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        // Flattened structs have ids too, as groups.
+        let arg = command.get_arguments().any(|a| a.get_id() == *id);
+        typed && arg && !everywhere(id.as_str())
+    });
+    match stray {
+        None => Ok(()),
+        Some(id) => {
+            let what = format!("give {id} after {name}, not before it");
+            Err(command.error(ErrorKind::ArgumentConflict, what))
+        }
+    }
 }
 
 /// `--color` before anything is parsed: clap itself writes in colour.
@@ -120,9 +155,17 @@ fn complain(console: &Console, text: &str) {
     let _ = writeln!(io::stderr().lock(), "{head} {text}");
 }
 
-/// Where the engine's log goes: a file, or standard error with `-v`.
-fn log(common: &Common, console: &Console) -> Result<(), Error> {
+/// Whether there is somebody to look at a screen.
+fn terminals() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Where the engine's log goes: a file, or standard error with `-v`, which a screen would not
+/// survive.
+fn log(cli: &Cli, console: &Console) -> Result<(), Error> {
     use tracing_subscriber::filter::LevelFilter;
+    let common = &cli.common;
+    let screen = cli.command.is_none() && cli.bare.mode.is_none() && terminals();
     let level = match common.verbose {
         0 | 1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
@@ -133,7 +176,7 @@ fn log(common: &Common, console: &Console) -> Result<(), Error> {
         let file = File::options().create(true).append(true).open(path);
         let file = file.map_err(|e| engine::Error::io(path, e))?;
         log.with_ansi(false).with_writer(Mutex::new(file)).init();
-    } else if common.verbose > 0 && !common.quiet {
+    } else if common.verbose > 0 && !common.quiet && !screen {
         log.with_ansi(console.err_color).with_writer(io::stderr).without_time().init();
     }
     Ok(())
@@ -193,10 +236,9 @@ fn bare(
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
     let Some(model) = bare.model.clone() else { return no_model(console) };
-    let terminal = io::stdin().is_terminal() && console.out_terminal;
     let mode = match bare.mode {
         Some(mode) => Some(mode),
-        None if terminal => None,
+        None if terminals() => None,
         None if bare.go.prompt.is_some() => Some(Mode::Generate),
         None => {
             let model = model.display();
@@ -208,7 +250,7 @@ fn bare(
         }
     };
     match mode {
-        None => screen(bare, model),
+        None => screen(bare, model, console),
         Some(mode) => {
             watch_signals(control);
             match mode {
@@ -220,8 +262,49 @@ fn bare(
     }
 }
 
-fn screen(_bare: Bare, model: PathBuf) -> Result<u8, Error> {
-    Err(engine::Error::unsupported(&model, "the screen is not merged yet").into())
+/// The screen. What can be refused before the terminal is taken is refused before.
+fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
+    let go = bare.go;
+    let ckpt = go.file.open(&model)?;
+    Config::read(&ckpt)?;
+    let (compute, context) = (&go.compute, &go.context);
+    let text = |given: &Option<String>| given.as_deref().map(opts::read_text).transpose();
+    let options = ui::Options {
+        source: Source { path: model, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
+        setup: Setup {
+            params: go.sample.params(),
+            n_ctx: context.ctx,
+            kv: context.kv,
+            stop: go.sample.stop.clone(),
+            top: bare.top,
+        },
+        config: service::Config {
+            kernels: compute.kernels()?,
+            threads: compute.threads(),
+            exact: compute.exact,
+        },
+        system: text(&bare.system)?,
+        prompt: text(&go.prompt)?,
+        max: go.sample.steps.unwrap_or(0),
+        ascii: bare.ascii,
+        color: console.out_color,
+    };
+    match ui::run(options) {
+        Ok(ui::Exit::NotOpened(e)) => {
+            complain(console, &e.to_string());
+            Ok(engine_code(&e))
+        }
+        Ok(exit) => {
+            if matches!(exit, ui::Exit::EngineGone) {
+                complain(console, "the engine ended by a fault of its own: see the log");
+            }
+            Ok(exit.code().unwrap_or(1))
+        }
+        Err(e) => {
+            complain(console, &format!("the terminal: {e}"));
+            Ok(1)
+        }
+    }
 }
 
 /// What `nine-tui` alone says: how to begin, and with which of the files here.

@@ -299,11 +299,15 @@ impl Session {
                     Error::Template("this model has none; it can continue text only".into())
                 })?;
                 let reply = turns.last().is_none_or(|t| t.role != Role::Assistant);
-                let text = template.render(turns, reply)?;
+                let prompt = template.render(turns, reply)?;
+                if prompt.folded_system {
+                    tracing::warn!(
+                        "the chat template takes no system prompt: it stands in the first message"
+                    );
+                }
                 // A template that spells the first token itself must not get a second one.
-                let spelled =
-                    tokenizer.bos().is_some_and(|b| text.starts_with(&tokenizer.spell(b)));
-                Ok(tokenizer.encode(&text, Encode { bos: !spelled, special: true }))
+                let how = Encode { bos: !prompt.has_bos, special: true };
+                Ok(tokenizer.encode(&prompt.text, how))
             }
         }
     }

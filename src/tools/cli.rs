@@ -19,7 +19,6 @@ Every long option can be given in the environment: --top-p as NINE_TOP_P, and so
     version,
     about,
     after_help = AFTER,
-    args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     override_usage = "nine-tui MODEL [OPTIONS]\n       nine-tui COMMAND …"
 )]
@@ -147,6 +146,9 @@ pub struct Bare {
     /// Candidates that the screen shows beside each token
     #[arg(long, value_name = "K", default_value_t = 5, env = "NINE_TOP", hide_env = true)]
     pub top: usize,
+    /// Draw with ASCII only
+    #[arg(long, env = "NINE_ASCII", hide_env = true)]
+    pub ascii: bool,
     /// What `run` has as well.
     #[command(flatten)]
     pub go: run::Go,
@@ -162,5 +164,46 @@ impl Bare {
     pub fn chat(self, model: PathBuf) -> chat::Opts {
         let run::Go { prompt, format, sample, context, compute, file, .. } = self.go;
         chat::Opts { model, prompt, system: self.system, format, sample, context, compute, file }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_long_option_can_be_given_in_the_environment_under_its_name() {
+        let mut command = Cli::command();
+        command.build();
+        let mut seen = 0;
+        let all = std::iter::once(&command).chain(command.get_subcommands());
+        for arg in all.flat_map(|c| c.get_arguments()) {
+            let Some(long) = arg.get_long().filter(|l| !["help", "version"].contains(l)) else {
+                continue;
+            };
+            let want = format!("NINE_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(want.as_str()), "--{long}");
+            seen += 1;
+        }
+        assert!(seen > 30);
+    }
+
+    #[test]
+    fn the_letters_of_llama2c_and_9ml_mean_what_they_mean_there() {
+        let line = "nine-tui m.bin -t 0.5 -p 0.8 -s 7 -n 9 -i hi -z t.bin -m chat -y sys -j 3";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let chat = cli.bare.clone().chat("m.bin".into());
+        let (sample, compute) = (&chat.sample, &chat.compute);
+        assert_eq!((sample.temp, sample.top_p, sample.seed, sample.steps), (0.5, 0.8, 7, Some(9)));
+        assert_eq!((chat.prompt.as_deref(), chat.system.as_deref()), (Some("hi"), Some("sys")));
+        assert_eq!(chat.file.tokenizer.as_deref(), Some("t.bin".as_ref()));
+        assert_eq!((compute.threads, cli.bare.mode), (3, Some(Mode::Chat)));
+        let defaults = Cli::try_parse_from(["nine-tui", "m.bin"]).unwrap().bare.go.sample;
+        assert_eq!((defaults.temp, defaults.top_p, defaults.seed), (1.0, 0.9, 0));
+        for line in ["--threads 2 --no-simd", "--softmax-mode 4 --simd auto"] {
+            Cli::try_parse_from(["nine-tui", "m.bin"].into_iter().chain(line.split(' '))).unwrap();
+        }
     }
 }

@@ -45,6 +45,8 @@ pub struct Console {
     pub out_terminal: bool,
     /// Standard error is a terminal that can redraw a line.
     pub err_terminal: bool,
+    /// Colour on standard output.
+    pub out_color: bool,
     /// Colour on standard error.
     pub err_color: bool,
     /// `--quiet`: nothing but errors.

@@ -93,7 +93,7 @@ impl Matrix {
             _ if self.exact => 0,
             DType::F32 | DType::F16 | DType::BF16 => 0,
             DType::Q8G => self.group,
-            _ => 32,
+            _ => quant::ACT_GROUP,
         }
     }
 }
@@ -142,7 +142,7 @@ impl Input {
         let n = self.m * self.cols;
         self.q.resize(n, 0);
         self.d.resize(n / group, 0.0);
-        self.s.resize(if group == 32 { n / 16 } else { 0 }, 0.0);
+        self.s.resize(if group == quant::ACT_GROUP { n / group } else { 0 }, 0.0);
         kernels.quantize_acts(&self.f, group, &mut self.q, &mut self.d, &mut self.s);
     }
 

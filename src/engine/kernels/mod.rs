@@ -19,6 +19,8 @@ use std::ops::Range;
 pub use matrix::{Input, Job, Matrix, mul};
 
 use super::dtype::DType;
+#[cfg(doc)]
+use super::quant;
 
 /// Instruction sets, slowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,9 +83,9 @@ pub struct X<'a> {
     pub q: &'a [i8],
     /// (m, cols / group) scales: `f ≈ q · d`.
     pub d: &'a [f32],
-    /// (m, cols / 16) `d` × the sum of 16 neighbouring `q`; only for groups of 32.
+    /// (m, cols / group) `d` × the sum of a group's `q`; only for groups of [`quant::ACT_GROUP`].
     pub s: &'a [f32],
-    /// i8 values that share a scale: 32, or the file's own for `Q8G`.
+    /// i8 values that share a scale: [`quant::ACT_GROUP`], or the file's own for `Q8G`.
     pub group: usize,
 }
 

@@ -11,8 +11,8 @@ use std::ops::Range;
 use super::{MatMul, Out, Rows, X};
 use crate::engine::dtype::DType;
 use crate::engine::quant::{
-    self, Block, IQ4_NL, IQ4_XS, Parts, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0,
-    Q8_K,
+    self, ACT_GROUP, Block, IQ4_NL, IQ4_XS, Parts, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K,
+    Q6_K, Q8_0, Q8_K,
 };
 
 /// The portable kernel of a type that can be multiplied.
@@ -128,8 +128,8 @@ fn multiply(w: &[f32], x: &[f32], sums: &mut [f32; LANES]) {
     *sums = lanes;
 }
 
-/// Blocks of one run: their sum is the scalar kernel's, in its order, since a run's integers have
-/// no order and there is only one scale a block to add.
+/// Blocks of one run: their sum is the scalar kernel's, in its order, since a group's integers have
+/// no order.
 ///
 /// # Safety
 /// As [`MatMul`].
@@ -148,9 +148,13 @@ unsafe fn runs<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out) 
                     quant::unpack(block, &mut p);
                     for (i, sum) in tile.clone().zip(&mut sums) {
                         let (q, d, s) = quantized(x, i * x.cols + n * 32, 32);
-                        *sum += integers(&p.q[..32], q) as f32 * (p.a[0] * d[0]);
-                        if B::MIN {
-                            *sum += p.b[0] * (s[0] + s[1]);
+                        for g in 0..2 {
+                            let at = g * ACT_GROUP..(g + 1) * ACT_GROUP;
+                            let n = integers(&p.q[at.clone()], &q[at]);
+                            *sum += n as f32 * (p.a[0] * d[g]);
+                            if B::MIN {
+                                *sum += p.b[0] * s[g];
+                            }
                         }
                     }
                 }
@@ -188,7 +192,7 @@ unsafe fn blocks<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out
     }
 }
 
-/// Adds the product of a block: run k goes to lane k mod 4, first all sums of integers, then all
+/// Adds the product of a block: group g goes to lane g mod 4, first all sums of integers, then all
 /// scales, so that both are vectors.
 #[inline(always)]
 fn multiply_block<B: Block>(
@@ -199,17 +203,17 @@ fn multiply_block<B: Block>(
     sums: &mut [f32; RUN_LANES],
 ) {
     let mut n = [0f32; Parts::LEN / 16];
-    for (n, (w, q)) in n.iter_mut().zip(p.q.chunks_exact(B::RUN).zip(q.chunks_exact(B::RUN))) {
+    for (n, (w, q)) in n.iter_mut().zip(p.q.chunks_exact(ACT_GROUP).zip(q.chunks_exact(ACT_GROUP)))
+    {
         *n = integers(w, q) as f32;
     }
     let mut lanes = *sums;
-    for k in 0..B::LEN / B::RUN {
-        lanes[k % RUN_LANES] += n[k] * (p.a[k] * d[k * B::RUN / 32]);
+    for g in 0..B::LEN / ACT_GROUP {
+        lanes[g % RUN_LANES] += n[g] * (p.a[g * ACT_GROUP / B::RUN] * d[g]);
     }
     if B::MIN {
-        for k in 0..B::LEN / B::RUN {
-            let s = if B::RUN == 32 { s[2 * k] + s[2 * k + 1] } else { s[k] };
-            lanes[k % RUN_LANES] += p.b[k] * s;
+        for g in 0..B::LEN / ACT_GROUP {
+            lanes[g % RUN_LANES] += p.b[g * ACT_GROUP / B::RUN] * s[g];
         }
     }
     *sums = lanes;
@@ -224,7 +228,8 @@ fn integers(w: &[i8], x: &[i8]) -> i32 {
 #[inline(always)]
 fn quantized<'a>(x: &X<'a>, at: usize, len: usize) -> (&'a [i8], &'a [f32], &'a [f32]) {
     let end = at + len;
-    (&x.q[at..end], &x.d[at / 32..end / 32], &x.s[at / 16..end / 16])
+    let groups = at / ACT_GROUP..end / ACT_GROUP;
+    (&x.q[at..end], &x.d[groups.clone()], &x.s[groups])
 }
 
 /// The same sums in the same order as the scalar kernel's: integers have no other.

@@ -81,8 +81,9 @@ pub struct Config {
     pub scale_local: bool,
     /// Window of each layer: positions it sees, its own included.
     pub window: Vec<Option<usize>>,
-    /// Multiplies q·k.
-    pub attn_scale: f32,
+    /// Divides q·k. A product with the reciprocal would be another number by a bit now and then,
+    /// and in int8 activations a bit becomes another text than llama2.c's.
+    pub attn_divisor: f32,
     /// cap · tanh(score / cap) on attention scores.
     pub attn_softcap: Option<f32>,
     /// The same on logits.
@@ -228,7 +229,7 @@ impl Config {
             rope_scaling: rope_scaling(&keys, n_rot)?,
             scale_local: arch.local_theta.is_none(),
             window: windows(&keys, arch, n_layer)?,
-            attn_scale: keys.float("attention.scale")?.unwrap_or(1.0 / qk_scale.sqrt()),
+            attn_divisor: keys.float("attention.scale")?.map_or(qk_scale.sqrt(), |s| 1.0 / s),
             attn_softcap: cap("attn_logit_softcapping", arch.softcaps.0)?,
             logit_softcap: cap("final_logit_softcapping", arch.softcaps.1)?,
             embd_scale: keys.float("embedding_scale")?.unwrap_or(if arch.scale_embd {

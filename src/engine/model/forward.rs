@@ -76,7 +76,7 @@ impl Pass<'_> {
     /// own positions.
     pub fn run(&self, s: &mut Scratch, rows: &[Row], kvs: &mut [&mut KvCache]) -> Result<()> {
         let model = self.model;
-        let (c, kernels, m) = (&model.config, &model.kernels, rows.len());
+        let (c, kernels, m) = (&model.config, &model.ops, rows.len());
         let x = resize(&mut s.x, m * c.n_embd);
         for (row, x) in rows.iter().zip(x.chunks_exact_mut(c.n_embd)) {
             model.weights.token_embd.row(row.token as usize, x);
@@ -124,14 +124,14 @@ impl Pass<'_> {
         mul(&self.model.kernels, self.workers, input, &mut jobs);
         for (l, out) in to {
             if let Some(b) = &l.b {
-                out.chunks_exact_mut(b.len()).for_each(|row| self.model.kernels.add(row, b));
+                out.chunks_exact_mut(b.len()).for_each(|row| self.model.ops.add(row, b));
             }
         }
     }
 
     /// Norms each row of `x` into the input of the next product.
     fn norm_in(&self, input: &mut Input, x: &[f32], norm: Option<&[f32]>) {
-        let (c, kernels) = (&self.model.config, &self.model.kernels);
+        let (c, kernels) = (&self.model.config, &self.model.ops);
         let out = input.begin(x.len() / c.n_embd, c.n_embd);
         let Some(w) = norm else { return out.copy_from_slice(x) };
         for (x, out) in x.chunks_exact(c.n_embd).zip(out.chunks_exact_mut(c.n_embd)) {
@@ -141,7 +141,7 @@ impl Pass<'_> {
 
     /// Adds a block's result to the residual stream, through its norm if it has one.
     fn residual(&self, x: &mut [f32], xb: &mut [f32], norm: Option<&[f32]>) {
-        let (c, kernels) = (&self.model.config, &self.model.kernels);
+        let (c, kernels) = (&self.model.config, &self.model.ops);
         if let Some(w) = norm {
             norm_heads(kernels, xb, w, c.norm_eps);
         }
@@ -160,7 +160,7 @@ impl Pass<'_> {
         kvs: &mut [&mut KvCache],
     ) {
         let model = self.model;
-        let (c, kernels, m) = (&model.config, &model.kernels, rows.len());
+        let (c, kernels, m) = (&model.config, &model.ops, rows.len());
         let (hd, kv_dim, q_dim) = (c.head_dim, c.kv_dim(), c.n_head * c.head_dim);
         self.norm_in(&mut s.input, &s.x, layer.attn_norm.as_deref());
         let q = resize(&mut s.q, m * q_dim);
@@ -208,7 +208,7 @@ impl Pass<'_> {
     }
 
     fn feed_forward(&self, s: &mut Scratch, layer: &Layer, m: usize) {
-        let (c, kernels) = (&self.model.config, &self.model.kernels);
+        let (c, kernels) = (&self.model.config, &self.model.ops);
         self.norm_in(&mut s.input, &s.x, layer.ffn_norm.as_deref());
         let gate = resize(&mut s.gate, m * c.n_ff);
         let up = resize(&mut s.up, m * c.n_ff);
@@ -266,7 +266,7 @@ fn attend(
     });
     for s in scores.chunks_exact_mut(n) {
         for s in s.iter_mut() {
-            *s *= c.attn_scale;
+            *s /= c.attn_divisor;
             if let Some(cap) = c.attn_softcap {
                 *s = cap * (*s / cap).tanh();
             }

@@ -18,7 +18,7 @@ use super::chat::Template;
 use super::dtype::DType;
 use super::error::Result;
 use super::format::Checkpoint;
-use super::kernels::Kernels;
+use super::kernels::{Isa, Kernels};
 use super::kv::KvType;
 use super::tokenizer::{LoadOptions, Tokenizer};
 
@@ -44,6 +44,8 @@ pub struct Model {
     /// Its numbers.
     pub config: Config,
     kernels: Kernels,
+    /// The set of the small operations: norms, attention, gates.
+    ops: Kernels,
     exact: bool,
     weights: weights::Weights,
     rope: rope::Rope,
@@ -62,12 +64,18 @@ impl Model {
         let rope = rope::Rope::new(&config, false);
         let rope_local = rope::Rope::new(&config, true);
         let card = Card::new(ckpt, &config, &tokenizer, template.is_some(), &how.kernels);
+        // llama2.c's int8 files quantize activations between any two matrices, and there a last
+        // bit becomes another text: they take llama2.c's order of sums in every set. (Their
+        // products have it anyway.)
+        let grouped = ckpt.tensors.values().any(|t| t.dtype == DType::Q8G);
+        let ops = Kernels::with(Isa::Scalar).filter(|_| grouped).unwrap_or(how.kernels);
         Ok(Arc::new(Model {
             card,
             tokenizer,
             template,
             config,
             kernels: how.kernels,
+            ops,
             exact: how.exact,
             weights,
             rope,

@@ -4,7 +4,7 @@ use half::f16;
 
 /// Quantizes activations in groups: d = max|x| / 127, q = round half away from zero of x / d
 /// (llama2.c's `quantize`; groups of zeros get d = 0). `s`, if not empty, gets d · Σq of each
-/// 16 values. `x.len()` is a multiple of `group`.
+/// group. `x.len()` is a multiple of `group`.
 ///
 /// Every |q| ≤ 127: where d is so small that x / d runs over, q is cut. A NaN counts as 0; an
 /// infinity makes d infinite and every q of its group 0, so that products with the group are NaN.
@@ -23,9 +23,9 @@ pub fn quantize_acts(x: &[f32], group: usize, q: &mut [i8], d: &mut [f32], s: &m
             *q = round_i8(x / *d);
         }
     }
-    for (n, (s, q)) in s.iter_mut().zip(q.chunks_exact(16)).enumerate() {
+    for ((s, d), q) in s.iter_mut().zip(d).zip(q.chunks_exact(group)) {
         let sum: i32 = q.iter().map(|q| i32::from(*q)).sum();
-        *s = d[n * 16 / group] * sum as f32;
+        *s = *d * sum as f32;
     }
 }
 

@@ -48,6 +48,12 @@ pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K, scale_min};
 
 use super::dtype::{DTYPES, DType};
 
+/// Activations that share a scale when they meet GGUF's quantized types, all of which scale their
+/// weights in runs of 16 or 32. llama.cpp takes 32 (256 for K types); with 16 the text is twice as
+/// close to that of f32 activations (KL on SmolLM2: 0.0017 against 0.0030), and the sums come in
+/// the sixteens that the kernels have anyway.
+pub const ACT_GROUP: usize = 16;
+
 /// A block of [`Block::LEN`] numbers, exactly as it lies in a file (little endian, alignment 1).
 pub trait Block: FromBytes + Immutable + KnownLayout + Unaligned + Copy {
     /// The type this is the block of.
@@ -77,30 +83,31 @@ pub trait Block: FromBytes + Immutable + KnownLayout + Unaligned + Copy {
         }
     }
 
-    /// Σ wᵢ·xᵢ of a row of blocks with a row of activations in groups of 32: `q` their i8 values,
-    /// `d` a scale a group, `s` = d · Σq of each 16 values.
+    /// Σ wᵢ·xᵢ of a row of blocks with a row of activations in groups of [`ACT_GROUP`]: `q` their
+    /// i8 values, `d` a scale a group, `s` = d · Σq of each group.
     ///
-    /// One f32 sum `t` over the runs in order, starting at 0. For run *k*, with `n` the exact i32
-    /// sum of the products of its integers (|n| < 2²⁰), and every operation rounded on its own:
+    /// One f32 sum `t` over the groups in order, starting at 0. For a group of run *k*, with `n`
+    /// the exact i32 sum of the products of its integers (|n| < 2¹⁹), and every operation rounded
+    /// on its own:
     ///
     /// ```text
     /// t += f32(n) · (a[k] · d)
-    /// t += b[k] · Σs               only with a b; Σs = s, or s + s′ for runs of 32
+    /// t += b[k] · s                only with a b
     /// ```
     fn dot(w: &[Self], q: &[i8], d: &[f32], s: &[f32]) -> f32 {
         let mut p = Parts::ZERO;
         let mut t = 0f32;
         for (block, w) in w.iter().enumerate() {
             w.unpack(&mut p);
-            for k in 0..Self::LEN / Self::RUN {
-                let at = block * Self::LEN + k * Self::RUN;
-                let x = &q[at..at + Self::RUN];
-                let w = &p.q[k * Self::RUN..(k + 1) * Self::RUN];
+            let groups = Self::LEN / ACT_GROUP;
+            for g in 0..groups {
+                let (at, k) = (block * groups + g, g * ACT_GROUP / Self::RUN);
+                let x = &q[at * ACT_GROUP..(at + 1) * ACT_GROUP];
+                let w = &p.q[g * ACT_GROUP..(g + 1) * ACT_GROUP];
                 let n: i32 = w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum();
-                t += n as f32 * (p.a[k] * d[at / 32]);
+                t += n as f32 * (p.a[k] * d[at]);
                 if Self::MIN {
-                    let s = &s[at / 16..(at + Self::RUN) / 16];
-                    t += p.b[k] * s.iter().sum::<f32>();
+                    t += p.b[k] * s[at];
                 }
             }
         }

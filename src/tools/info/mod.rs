@@ -21,7 +21,7 @@ use crate::engine::kernels::Kernels;
 use crate::engine::kv::KvType;
 use crate::engine::model::{Load, Model};
 use crate::engine::tokenizer::{Token, Tokenizer};
-use crate::engine::{Checkpoint, DType, Tensor};
+use crate::engine::{Checkpoint, DType, Error, Tensor};
 
 /// Options of `info`.
 #[derive(Args, Clone, Debug)]
@@ -93,7 +93,13 @@ fn summary(ckpt: &Checkpoint, opts: &Opts) -> Summary {
     let kernels = Kernels::detect();
     let how = Load { kernels, exact: false, tokenizer: opts.file.tokenizer() };
     let loaded = Model::load(ckpt, how);
-    let why_not = loaded.as_ref().err().map(ToString::to_string);
+    // The file has a line of its own already.
+    let short = |e: &Error| {
+        let text = e.to_string();
+        let head = format!("{}: ", ckpt.path.display());
+        text.strip_prefix(&head).map(str::to_owned).unwrap_or(text)
+    };
+    let why_not = loaded.as_ref().err().map(short);
     let own = match &loaded {
         Ok(_) => None,
         Err(_) => Some(Tokenizer::load(ckpt, opts.file.tokenizer())),
@@ -101,14 +107,13 @@ fn summary(ckpt: &Checkpoint, opts: &Opts) -> Summary {
     let tokenizer = match (&loaded, &own) {
         (Ok(model), _) => Ok(&model.tokenizer),
         (_, Some(Ok(tokenizer))) => Ok(tokenizer),
-        (_, Some(Err(e))) => Err(e.to_string()),
-        (Err(e), None) => Err(e.to_string()),
+        (_, Some(Err(e))) | (Err(e), None) => Err(short(e)),
     };
     let (template, template_error) = match (&loaded, &tokenizer) {
         (Ok(model), _) => (model.template.as_ref().map(|t| t.source().to_owned()), None),
         (_, Ok(tokenizer)) => match Template::load(ckpt, tokenizer) {
             Ok(t) => (t.map(|t| t.source().to_owned()), None),
-            Err(e) => (None, Some(e.to_string())),
+            Err(e) => (None, Some(short(&e))),
         },
         _ => (None, None),
     };

@@ -104,7 +104,7 @@ impl Batch {
     ) -> Batch {
         let f: Vec<f32> = (0..m * cols).map(&mut x).collect();
         let (mut q, mut d) = (vec![0; m * cols], vec![0.0; m * cols / group]);
-        let mut s = vec![0.0; if group == 32 { m * cols / 16 } else { 0 }];
+        let mut s = vec![0.0; if group == quant::ACT_GROUP { m * cols / group } else { 0 }];
         quant::quantize_acts(&f, group, &mut q, &mut d, &mut s);
         Batch { m, cols, group, f, q, d, s }
     }
@@ -112,7 +112,7 @@ impl Batch {
     /// Rows `from..from + m`.
     pub(super) fn view(&self, from: usize, m: usize) -> X<'_> {
         let (c, g) = (self.cols, self.cols / self.group);
-        let s = if self.s.is_empty() { &[] } else { &self.s[from * c / 16..(from + m) * c / 16] };
+        let s = if self.s.is_empty() { &[] } else { &self.s[from * g..(from + m) * g] };
         X {
             m,
             cols: c,
@@ -154,7 +154,7 @@ fn check(dtype: DType, data: &[u8], x: &Batch) {
     let floats = matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
     let activation = |i: usize, c: usize| {
         let at = i * x.cols + c;
-        f64::from(if floats { x.f[at] } else { f32::from(x.q[at]) * x.d[at / 32] })
+        f64::from(if floats { x.f[at] } else { f32::from(x.q[at]) * x.d[at / x.group] })
     };
     let mut decoded = vec![0.0; x.cols];
     for (name, table) in sets() {
@@ -188,7 +188,7 @@ fn every_kernel_agrees_with_the_definition() {
         };
         for &cols in columns {
             for m in [1, 2, 4, 7] {
-                let group = if dtype.row().block_len == 1 { 1 } else { 32 };
+                let group = if dtype.row().block_len == 1 { 1 } else { quant::ACT_GROUP };
                 let x = Batch::new(m, cols, group, |_| random.unit());
                 check(dtype, &weights(dtype, 5, cols, &mut random), &x);
             }
@@ -214,7 +214,7 @@ fn a_product_does_not_depend_on_batch_range_or_alignment() {
         // More rows than one chunk, and a batch of wide tiles and single rows.
         let (n, m) = (37, 7);
         let data = weights(dtype, n, cols, &mut random);
-        let x = Batch::new(m, cols, if float { 1 } else { 32 }, |_| random.unit());
+        let x = Batch::new(m, cols, if float { 1 } else { quant::ACT_GROUP }, |_| random.unit());
         let mut shifted = vec![0; data.len() + 1];
         shifted[1..].copy_from_slice(&data);
         for (name, table) in sets() {
@@ -268,7 +268,7 @@ fn extremes_do_not_saturate() {
             }
             for period in [1, 2, 4, 16, 32, 1000] {
                 for sign in [1.0, -1.0] {
-                    let x = Batch::new(1, cols, 32, |i| {
+                    let x = Batch::new(1, cols, quant::ACT_GROUP, |i| {
                         if i / period % 2 == 0 { 127.0 * sign } else { -127.0 * sign }
                     });
                     assert!(x.q.iter().all(|q| q.abs() == 127));

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::super::{Out, Rows, X};
+use crate::engine::quant::ACT_GROUP;
 
 /// Weight rows that pass by a tile of activations before the next tile: few enough to stay in
 /// the second-level cache until the last tile has seen them.
@@ -57,9 +58,9 @@ pub(super) const PANEL: usize = 256;
 #[derive(Clone, Copy)]
 pub(super) struct Acts<'a> {
     pub(super) q: &'a [[i8; PANEL]],
-    /// Scales of 32.
-    pub(super) d: &'a [[f32; 8]],
-    /// Scaled sums of 16.
+    /// Scales of groups.
+    pub(super) d: &'a [[f32; 16]],
+    /// Scaled sums of groups.
     pub(super) s: &'a [[f32; 16]],
 }
 
@@ -69,21 +70,21 @@ pub(super) struct Acts<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Rest {
     pub(super) q: [i8; PANEL],
-    pub(super) d: [f32; 8],
+    pub(super) d: [f32; 16],
     pub(super) s: [f32; 16],
 }
 
 /// Activation rows `first..first + M`, cut in panels.
 pub(super) fn cut<'a, const M: usize>(x: &X<'a>, first: usize) -> ([Acts<'a>; M], [Rest; M]) {
     let mut acts = [Acts { q: &[], d: &[], s: &[] }; M];
-    let mut rest = [Rest { q: [0; PANEL], d: [0.0; 8], s: [0.0; 16] }; M];
+    let mut rest = [Rest { q: [0; PANEL], d: [0.0; 16], s: [0.0; 16] }; M];
     for (m, (acts, rest)) in acts.iter_mut().zip(&mut rest).enumerate() {
         let (q, q_rest) = row(x.q, x.cols, first + m).as_chunks();
-        let (d, d_rest) = row(x.d, x.cols / 32, first + m).as_chunks();
-        let (s, s_rest) = row(x.s, x.cols / 16, first + m).as_chunks();
+        let (d, d_rest) = row(x.d, x.cols / ACT_GROUP, first + m).as_chunks();
+        let (s, s_rest) = row(x.s, x.cols / ACT_GROUP, first + m).as_chunks();
         *acts = Acts { q, d, s };
         rest.q[PANEL - q_rest.len()..].copy_from_slice(q_rest);
-        rest.d[8 - d_rest.len()..].copy_from_slice(d_rest);
+        rest.d[16 - d_rest.len()..].copy_from_slice(d_rest);
         rest.s[16 - s_rest.len()..].copy_from_slice(s_rest);
     }
     (acts, rest)

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use super::load::load8;
 use crate::engine::quant;
 
-/// [`quant::quantize_acts`]: groups of 32 here, others there.
+/// [`quant::quantize_acts`]: groups of 16 here, others there.
 ///
 /// # Safety
 /// The processor has AVX2.
@@ -18,30 +18,30 @@ pub(in crate::engine::kernels) unsafe fn quantize_acts(
     s: &mut [f32],
     group: usize,
 ) {
-    if group != 32 {
+    if group != 16 {
         quant::quantize_acts(x, group, q, d, s);
         return;
     }
-    let (x, q) = (x.as_chunks::<32>().0, q.as_chunks_mut::<32>().0);
-    let mut s = s.as_chunks_mut::<2>().0.iter_mut();
+    let (x, q) = (x.as_chunks::<16>().0, q.as_chunks_mut::<16>().0);
+    let mut s = s.iter_mut();
     for ((x, q), d) in x.iter().zip(q).zip(d) {
-        let x: &[[f32; 8]; 4] = zerocopy::transmute_ref!(x);
-        let x = [load8(&x[0]), load8(&x[1]), load8(&x[2]), load8(&x[3])];
+        let x: &[[f32; 8]; 2] = zerocopy::transmute_ref!(x);
+        let x = [load8(&x[0]), load8(&x[1])];
         // Of two operands the instruction gives the second if either is no number.
         let mut max = _mm256_setzero_ps();
         for x in x {
             max = _mm256_max_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0), x), max);
         }
         *d = largest(max) / 127.0;
-        let low = _mm256_packs_epi32(round(x[0], *d), round(x[1], *d));
-        let high = _mm256_packs_epi32(round(x[2], *d), round(x[3], *d));
+        let words = _mm256_packs_epi32(round(x[0], *d), round(x[1], *d));
         // Packing works within halves; put the fours back in order.
-        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
-        // SAFETY: 32 bytes are there.
-        unsafe { _mm256_storeu_si256(q.as_mut_ptr().cast(), bytes) };
+        let bytes = _mm256_packs_epi16(words, words);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
+        let bytes = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order));
+        // SAFETY: 16 bytes are there.
+        unsafe { _mm_storeu_si128(q.as_mut_ptr().cast(), bytes) };
         if let Some(s) = s.next() {
-            *s = [*d * sum(low) as f32, *d * sum(high) as f32];
+            *s = *d * sum(words) as f32;
         }
     }
 }

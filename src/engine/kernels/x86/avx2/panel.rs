@@ -59,15 +59,12 @@ pub(super) fn dots<const SIGNED: bool>(w: __m256i, q: __m256i) -> __m256i {
 fn product<const SIGNED: bool>(
     p: &Panel,
     q: &[i8; PANEL],
-    d: &[f32; 8],
+    d: &[f32; 16],
     s: &[f32; 16],
     skip: usize,
 ) -> __m256 {
-    let d = load8(d);
-    let scale = [
-        _mm256_mul_ps(p.scale[0], _mm256_permutevar8x32_ps(d, lanes(0, 0, 1, 1, 2, 2, 3, 3))),
-        _mm256_mul_ps(p.scale[1], _mm256_permutevar8x32_ps(d, lanes(4, 4, 5, 5, 6, 6, 7, 7))),
-    ];
+    let d: &[[f32; 8]; 2] = zerocopy::transmute_ref!(d);
+    let scale = [_mm256_mul_ps(p.scale[0], load8(&d[0])), _mm256_mul_ps(p.scale[1], load8(&d[1]))];
     let mut sum = _mm256_setzero_ps();
     if !SIGNED {
         let s: &[[f32; 8]; 2] = zerocopy::transmute_ref!(s);

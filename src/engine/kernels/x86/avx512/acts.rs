@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use super::load::load16;
 use crate::engine::quant;
 
-/// [`quant::quantize_acts`]: groups of 32 here, others there.
+/// [`quant::quantize_acts`]: groups of 16 here, others there.
 ///
 /// # Safety
 /// The processor has AVX-512.
@@ -18,28 +18,22 @@ pub(in crate::engine::kernels) unsafe fn quantize_acts(
     s: &mut [f32],
     group: usize,
 ) {
-    if group != 32 {
+    if group != 16 {
         quant::quantize_acts(x, group, q, d, s);
         return;
     }
     let (x, q) = (x.as_chunks::<16>().0, q.as_chunks_mut::<16>().0);
-    let (x, q) = (x.as_chunks::<2>().0, q.as_chunks_mut::<2>().0);
-    let mut s = s.as_chunks_mut::<2>().0.iter_mut();
+    let mut s = s.iter_mut();
     for ((x, q), d) in x.iter().zip(q).zip(d) {
-        let x = [load16(&x[0]), load16(&x[1])];
+        let x = load16(x);
         // Of two operands the instruction gives the second if either is no number.
-        let zero = _mm512_setzero_ps();
-        let max = _mm512_max_ps(_mm512_abs_ps(x[1]), _mm512_max_ps(_mm512_abs_ps(x[0]), zero));
+        let max = _mm512_max_ps(_mm512_abs_ps(x), _mm512_setzero_ps());
         *d = _mm512_reduce_max_ps(max) / 127.0;
-        let mut sums = [0.0; 2];
-        for ((q, x), sum) in q.iter_mut().zip(x).zip(&mut sums) {
-            let rounded = round(x, *d);
-            // SAFETY: 16 bytes are there.
-            unsafe { _mm_storeu_si128(q.as_mut_ptr().cast(), rounded) };
-            *sum = *d * _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(rounded)) as f32;
-        }
+        let rounded = round(x, *d);
+        // SAFETY: 16 bytes are there.
+        unsafe { _mm_storeu_si128(q.as_mut_ptr().cast(), rounded) };
         if let Some(s) = s.next() {
-            *s = sums;
+            *s = *d * _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(rounded)) as f32;
         }
     }
 }

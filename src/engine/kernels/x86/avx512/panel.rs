@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::super::tile::{self, PANEL, Product};
-use super::load::{lanes, load8, load16, load512};
+use super::load::{lanes, load16, load512};
 use crate::engine::kernels::{Out, Rows, X};
 
 /// 256 weights: weight 16·i + j is `scale[i] · w[16·i + j] + offset[i]`.
@@ -33,9 +33,6 @@ pub(super) trait Unpack<const N: usize> {
 
 /// The kernel of a quantized type.
 pub(super) struct Quant<U, const N: usize>(PhantomData<U>);
-
-/// Each of 8 lanes twice.
-const TWICE: [i32; 16] = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7];
 
 /// Quarter `k` of 16 lanes, each four times: the scales of the lanes of one `vpdpbusd`.
 const FOUR_TIMES: [[i32; 16]; 4] = [
@@ -70,12 +67,11 @@ pub(super) fn dots<const SIGNED: bool>(w: __m512i, q: __m512i) -> __m512i {
 fn product<const SIGNED: bool>(
     p: &Panel,
     q: &[i8; PANEL],
-    d: &[f32; 8],
+    d: &[f32; 16],
     s: &[f32; 16],
     skip: usize,
 ) -> __m512 {
-    let d = _mm512_permutexvar_ps(lanes(&TWICE), _mm512_castps256_ps512(load8(d)));
-    let scale = _mm512_mul_ps(p.scale, d);
+    let scale = _mm512_mul_ps(p.scale, load16(d));
     let mut sum = _mm512_setzero_ps();
     if !SIGNED {
         sum = _mm512_mul_ps(p.offset, load16(s));

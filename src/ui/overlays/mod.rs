@@ -1,0 +1,3 @@
+//! What lies over a screen until it is closed.
+
+pub mod help;
