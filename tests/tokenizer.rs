@@ -295,6 +295,9 @@ fn an_unknown_tokenizer_or_pre_tokenizer_is_refused_by_name_and_pre_chooses() {
     let chosen = LoadOptions { pre: Some("gpt-2"), path: None };
     let chosen = Tokenizer::load(&ckpt, chosen).unwrap();
     assert_eq!(chosen.encode("It's  12", PLAIN), plain.encode("It's  12", PLAIN));
+    let spm = Checkpoint::open(&cached("vocab/ggml-vocab-llama-spm.gguf")).unwrap();
+    let useless = Tokenizer::load(&spm, LoadOptions { pre: Some("gpt-2"), path: None });
+    assert!(matches!(useless, Err(Error::Invalid(what)) if what.contains("SentencePiece")));
     ckpt.meta.set("tokenizer.ggml.model", "rwkv");
     let error = Tokenizer::load(&ckpt, LoadOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Unsupported { what, .. } if what.contains("rwkv")));

@@ -23,7 +23,7 @@ impl Detok {
     /// too; here they wait for the rest of their character.
     pub fn push(&mut self, tokenizer: &Tokenizer, prev: Option<Token>, id: Token) -> String {
         let mut piece = tokenizer.bytes(id);
-        if let Scheme::Llama2c = tokenizer.scheme {
+        if let Scheme::Llama2c(_) = tokenizer.scheme {
             if prev.is_some() && prev == tokenizer.bos() {
                 piece = piece.strip_prefix(b" ").unwrap_or(piece);
             }

@@ -5,6 +5,7 @@ use super::normal::Normal;
 use super::pre::{self, Pre};
 use super::regex::Pattern;
 use super::special::{Added, Specials};
+use super::spm::{Spm, Unknown};
 use super::vocab::{Arena, Vocab, spelled_byte};
 use super::{LoadOptions, Markers, Ranked, Scheme, Token, TokenKind, Tokenizer, alphabet};
 use crate::engine::error::{Error, Result};
@@ -69,9 +70,10 @@ pub(super) fn load(ckpt: &Checkpoint, opts: LoadOptions<'_>) -> Result<Tokenizer
         vocab
             .decode_with(|_, spelled, kind, out| decode_spaced(spelled, kind, out))
             .map_err(|e| ckpt.key_error(e))?;
+        let spm = Spm::new(&vocab, '▁', Unknown::Spelled { unk });
         return Ok(Tokenizer {
             vocab,
-            scheme: Scheme::Spm { space_prefix, unk },
+            scheme: Scheme::Spm { space_prefix, spm },
             specials,
             markers,
             strip_first: space_prefix,

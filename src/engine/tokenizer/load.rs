@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::special::Specials;
+use super::spm::{Spm, Unknown};
 use super::vocab::{Arena, Vocab, spelled_byte};
 use super::{LoadOptions, Markers, Scheme, Token, TokenKind, Tokenizer, gguf, json};
 use crate::engine::error::{Error, Result};
@@ -13,8 +14,18 @@ use crate::engine::format::{Checkpoint, Format};
 /// Largest tokenizer file; the largest known (a tokenizer.json of 262,144 tokens) has 33 MB.
 const MAX_FILE: u64 = 256 << 20;
 
-/// The tokenizer of a checkpoint.
+/// The tokenizer of a checkpoint. A `--pre` that would change nothing is an error.
 pub(super) fn load(ckpt: &Checkpoint, opts: LoadOptions<'_>) -> Result<Tokenizer> {
+    let t = find(ckpt, opts)?;
+    match opts.pre {
+        Some(pre) if !t.name.ends_with(&format!("({pre})")) => {
+            Err(Error::Invalid(format!("--pre {pre}: a {} tokenizer cannot choose", t.name)))
+        }
+        _ => Ok(t),
+    }
+}
+
+fn find(ckpt: &Checkpoint, opts: LoadOptions<'_>) -> Result<Tokenizer> {
     if let Some(path) = opts.path {
         return load_file(ckpt, path, opts);
     }
@@ -153,9 +164,10 @@ fn llama2c(ckpt: &Checkpoint, path: &Path, file: &[u8]) -> Result<Tokenizer> {
     const BOS: Token = 1;
     const EOS: Token = 2;
     let known = |id: Token| ((id as usize) < n).then_some(id);
+    let spm = Spm::new(&vocab, ' ', Unknown::Offset);
     Ok(Tokenizer {
         vocab,
-        scheme: Scheme::Llama2c,
+        scheme: Scheme::Llama2c(spm),
         specials: Specials::default(),
         markers: Markers {
             bos: known(BOS),

@@ -78,13 +78,13 @@ pub struct Tokenizer {
 /// How ordinary text becomes tokens.
 enum Scheme {
     /// llama2.c's `tokenizer.bin`.
-    Llama2c,
+    Llama2c(spm::Spm),
     /// SentencePiece's merging by score.
     Spm {
         /// A space is put before text that begins or follows a special token.
         space_prefix: bool,
-        /// For bytes that have no token.
-        unk: Option<Token>,
+        /// The merging.
+        spm: spm::Spm,
     },
     /// Merging by rank.
     Bpe(Box<Ranked>),
@@ -143,12 +143,11 @@ impl Tokenizer {
         let mut fragments = Vec::new();
         self.specials.partition(text, true, &self.vocab, how.special, &mut fragments);
         match &self.scheme {
-            Scheme::Llama2c => {
+            Scheme::Llama2c(spm) => {
                 let text = format!(" {text}");
-                spm::encode(&self.vocab, &text, spm::Unknown::Offset, &mut out);
+                spm.encode(&self.vocab, &text, &mut out);
             }
-            Scheme::Spm { space_prefix, unk } => {
-                let unknown = spm::Unknown::Spelled { unk: *unk };
+            Scheme::Spm { space_prefix, spm } => {
                 let mut after_special = true;
                 for fragment in fragments {
                     after_special = match fragment {
@@ -159,7 +158,7 @@ impl Tokenizer {
                         Fragment::Text { text, .. } => {
                             let prefix = if after_special && *space_prefix { "▁" } else { "" };
                             let text = format!("{prefix}{}", text.replace(' ', "▁"));
-                            spm::encode(&self.vocab, &text, unknown, &mut out);
+                            spm.encode(&self.vocab, &text, &mut out);
                             false
                         }
                     };

@@ -32,8 +32,8 @@ pub(super) enum Fragment<'a> {
 pub(super) struct Specials {
     /// Spelling and token, sorted by spelling.
     entries: Vec<(Box<[u8]>, Added)>,
-    /// For each first byte, the distinct lengths of the tokens that begin with it, longest first.
-    lengths: Vec<Vec<usize>>,
+    /// `entries[first[b]..first[b + 1]]` begin with the byte b.
+    first: Vec<usize>,
 }
 
 impl Specials {
@@ -42,29 +42,35 @@ impl Specials {
         entries.retain(|e| !e.0.is_empty());
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         entries.dedup_by(|a, b| a.0 == b.0);
-        let mut lengths = vec![Vec::new(); 256];
-        for (spelled, _) in &entries {
-            lengths[usize::from(spelled[0])].push(spelled.len());
-        }
-        for l in &mut lengths {
-            l.sort_unstable_by(|a, b| b.cmp(a));
-            l.dedup();
-        }
-        Specials { entries, lengths }
+        let first = (0..=256).map(|b| entries.partition_point(|e| usize::from(e.0[0]) < b));
+        Specials { first: first.collect(), entries }
     }
 
-    /// The token that `rest` begins with.
+    /// The longest token that `rest` begins with, of those that are `wanted`.
     fn at(
         &self,
         rest: &[u8],
         mut wanted: impl FnMut(&Added, usize) -> bool,
     ) -> Option<(Added, usize)> {
-        let lengths = self.lengths.get(usize::from(*rest.first()?))?;
-        lengths.iter().filter(|&&len| len <= rest.len()).find_map(|&len| {
-            let i = self.entries.binary_search_by(|e| (*e.0).cmp(&rest[..len])).ok()?;
-            let added = self.entries[i].1;
-            wanted(&added, len).then_some((added, len))
-        })
+        let b = usize::from(*rest.first()?);
+        // the entries that begin with the first `len` bytes; the one that ends there comes first
+        let mut left = self.entries.get(*self.first.get(b)?..*self.first.get(b + 1)?)?;
+        let mut found = None;
+        let mut len = 1;
+        while let Some((spelled, added)) = left.first() {
+            if spelled.len() == len {
+                if wanted(added, len) {
+                    found = Some((*added, len));
+                }
+                left = &left[1..];
+            }
+            let Some(&b) = rest.get(len) else { break };
+            let from = left.partition_point(|e| e.0[len] < b);
+            let to = left.partition_point(|e| e.0[len] <= b);
+            left = &left[from..to];
+            len += 1;
+        }
+        found
     }
 
     /// Parts `text` at the tokens; markers (`Control`, `Unknown`) only with `special`.
@@ -84,7 +90,7 @@ impl Specials {
                 out.push(Fragment::Text { text: &text[from..to], first: first && from == 0 });
             }
         };
-        while at < bytes.len() && !self.entries.is_empty() {
+        while at < bytes.len() {
             let found = self.at(&bytes[at..], |added, len| {
                 let marker =
                     matches!(vocab.kind(added.id), TokenKind::Control | TokenKind::Unknown);
@@ -127,5 +133,48 @@ impl Fragment<'_> {
             Fragment::Token(id) => Some(id),
             Fragment::Text { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tokenizer::vocab::Arena;
+
+    fn partition(tokens: &[&str], text: &str, change: impl Fn(&mut Added)) -> Vec<String> {
+        let mut spelled = Arena::default();
+        tokens.iter().for_each(|t| spelled.push(t.as_bytes()).unwrap());
+        let kinds = vec![TokenKind::User; tokens.len()];
+        let vocab = Vocab::new(spelled, Vec::new(), kinds).unwrap();
+        let entries = tokens.iter().enumerate().map(|(id, t)| {
+            let mut added = Added { id: id as Token, ..Added::default() };
+            change(&mut added);
+            (t.as_bytes().into(), added)
+        });
+        let mut out = Vec::new();
+        Specials::new(entries.collect()).partition(text, true, &vocab, false, &mut out);
+        out.iter()
+            .map(|f| match f {
+                Fragment::Text { text, .. } => (*text).to_owned(),
+                Fragment::Token(id) => format!("<{id}>"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_longest_token_at_each_place_is_found_from_left_to_right() {
+        let tokens = ["a", "abc", "abcde", "bcd", "c"];
+        assert_eq!(partition(&tokens, "abcdxabcdeab", |_| ()), ["<1>", "dx", "<2>", "<0>", "b"]);
+        assert_eq!(partition(&tokens, "xyz", |_| ()), ["xyz"]);
+        assert!(Specials::new(Vec::new()).at(b"abc", |_, _| true).is_none());
+    }
+
+    #[test]
+    fn white_space_and_words_count_where_a_token_says_so() {
+        let t = ["tok"];
+        assert_eq!(partition(&t, "a tok b", |_| ()), ["a ", "<0>", " b"]);
+        assert_eq!(partition(&t, "a tok b", |a| a.lstrip = true), ["a", "<0>", " b"]);
+        assert_eq!(partition(&t, "a tok b", |a| a.rstrip = true), ["a ", "<0>", "b"]);
+        assert_eq!(partition(&t, "atok tok_ tok", |a| a.single_word = true), ["atok tok_ ", "<0>"]);
     }
 }
