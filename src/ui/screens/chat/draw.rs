@@ -42,9 +42,6 @@ impl Chat {
 
     /// What happens, in a line: text, and how it is meant.
     pub fn status(&self, width: u16) -> (String, Role) {
-        if let Some(flash) = &self.flash {
-            return (flash.text.clone(), Role::Warn);
-        }
         let reply = &self.reply;
         match &self.phase {
             Phase::Loading => {
@@ -74,6 +71,11 @@ impl Chat {
                 }
             },
         }
+    }
+
+    /// What was just said to the user, for a moment.
+    pub fn flashed(&self) -> Option<&str> {
+        self.flash.as_ref().map(|f| f.text.as_str())
     }
 
     fn counts(&self) -> String {
