@@ -60,6 +60,9 @@ impl Chat {
                 None => ("○ ready".into(), Role::Dim),
                 Some((stop, stats)) => {
                     let mut text = format!("○ {} · {}", reply::word(stop), self.counts());
+                    if width < BARS {
+                        return (text, Role::Dim);
+                    }
                     if stats.prefill_tokens > 0 {
                         let rate = meter::rate(stats.prefill_rate());
                         text += &format!(" · prompt {} at {rate} tok/s", stats.prefill_tokens);
