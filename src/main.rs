@@ -12,6 +12,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
 use nine_tui::engine::kernels::{Isa, Kernels};
 use nine_tui::engine::model::Config;
+use nine_tui::engine::sampler::Params;
 use nine_tui::engine::service::{self, Source};
 use nine_tui::engine::session::Setup;
 use nine_tui::engine::{self, Checkpoint};
@@ -272,7 +273,8 @@ fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
     let options = ui::Options {
         source: Source { path: model, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
         setup: Setup {
-            params: go.sample.params(),
+            // Without a seed the screen picks another one for each reply, and shows it.
+            params: Params { seed: go.sample.seed, ..go.sample.params() },
             n_ctx: context.ctx,
             kv: context.kv,
             stop: go.sample.stop.clone(),

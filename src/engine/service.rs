@@ -268,6 +268,13 @@ struct Service {
     models: HashMap<Source, Weak<Model>>,
 }
 
+/// However the engine thread ends, also by a panic: whoever waits for events finds out.
+impl Drop for Service {
+    fn drop(&mut self) {
+        lock(&self.shared.subscribers).clear();
+    }
+}
+
 impl Service {
     fn run(mut self, commands: &Receiver<In>) {
         loop {

@@ -104,8 +104,7 @@ impl App {
         let buf = frame.buffer_mut();
         self.draw_header(header, buf);
         let mut cursor = self.chat.draw(body, buf, &theme);
-        let (text, role) = self.chat.status(area.width);
-        buf.set_stringn(status.x, status.y, text, status.width.into(), theme.style(role));
+        self.draw_status(status, buf);
         self.draw_footer(footer, buf);
         if let Some(help) = &mut self.help {
             help.draw(body, buf, &theme);
@@ -126,6 +125,20 @@ impl App {
         let at = area.right().saturating_sub(title.as_str().cell_width()).max(x);
         let left = area.right().saturating_sub(at);
         buf.set_stringn(at, area.y, title, left.into(), theme.style(Role::Dim));
+    }
+
+    /// What happens, and to the right what was just said; that goes first where both do not fit.
+    fn draw_status(&self, area: Rect, buf: &mut Buffer) {
+        let (text, role) = self.chat.status(area.width);
+        let flash = self.chat.flashed().unwrap_or("");
+        let left = area.width.saturating_sub(flash.cell_width());
+        let mut at = area.x;
+        if flash.is_empty() || text.as_str().cell_width() + 2 <= left {
+            buf.set_stringn(area.x, area.y, text, area.width.into(), self.theme.style(role));
+            at = area.x + left;
+        }
+        let left = usize::from(area.right().saturating_sub(at));
+        buf.set_stringn(at, area.y, flash, left, self.theme.style(Role::Warn));
     }
 
     /// The keys that do something now; those that fit, help always.

@@ -220,7 +220,7 @@ const ROWS: &[Binding] = &[
         NEVER,
     ),
     row(Anywhere, &[ctrl('n')], Action::NewSession, "a new conversation", |n| {
-        (n.idle && n.replied).then_some("new")
+        (n.idle && n.replied && n.focus != Help).then_some("new")
     }),
     row(Outside, &[c('?')], Action::Help, "this help", |_| Some("help")),
     row(Anywhere, &[on(F(1))], Action::Help, "this help", |n| {

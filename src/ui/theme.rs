@@ -58,7 +58,8 @@ impl Theme {
             Role::Title => (Color::Reset, Modifier::BOLD),
             Role::Focus => (Color::Cyan, Modifier::BOLD),
             Role::You => (Color::Green, Modifier::BOLD),
-            Role::Model => (Color::Blue, Modifier::BOLD),
+            // Not blue: the palette's own is hardly readable on black in many terminals.
+            Role::Model => (Color::Magenta, Modifier::BOLD),
             Role::Value => (Color::Cyan, Modifier::empty()),
             Role::Chosen => (Color::Cyan, Modifier::REVERSED),
             Role::Changed => (Color::Yellow, Modifier::BOLD),

@@ -172,10 +172,10 @@ impl Screen {
     }
 
     pub fn piece(&mut self, text: &str, p: f32) -> &mut Self {
-        let rival = |id, p: f32, cut| Candidate {
+        let rival = |id, p: f32, cut: Option<Cut>| Candidate {
             id,
             logprob: p.ln(),
-            p_final: if cut == None { p } else { 0.0 },
+            p_final: if cut.is_none() { p } else { 0.0 },
             cut,
         };
         let choice = Choice {

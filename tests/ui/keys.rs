@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::RecvTimeoutError;
 use nine_tui::engine::Error;
 use nine_tui::engine::chat::{Role, Turn};
+use nine_tui::engine::kernels::Kernels;
 use nine_tui::engine::model::Card;
-use nine_tui::engine::service::{Command, Event, Prompt};
+use nine_tui::engine::service::{Command, Config, Event, Handle, Prompt};
 use nine_tui::engine::session::Stop;
 use nine_tui::ui::Exit;
 use nine_tui::ui::msg::{Effect, Msg};
@@ -269,6 +271,16 @@ fn a_dead_engine_is_said_and_leaves_the_text_to_be_read() {
     assert!(text.contains("One two") && text.contains("the engine stopped working"), "{text}");
     s.press("q");
     assert!(matches!(quit(&mut s), Some(Exit::EngineGone)));
+}
+
+#[test]
+fn an_engine_that_ended_is_noticed() {
+    let config = Config { kernels: Kernels::detect(), threads: 1, exact: false };
+    let engine = Handle::start(config);
+    let events = engine.subscribe();
+    engine.send(Command::Quit);
+    let end = events.recv_timeout(std::time::Duration::from_secs(60));
+    assert!(matches!(end, Err(RecvTimeoutError::Disconnected)), "{end:?}");
 }
 
 #[test]

@@ -440,13 +440,13 @@ mod tests {
 
     #[test]
     fn every_step_from_any_end_to_the_other_is_a_change() {
-        for n in 0..ROWS.len() {
+        for (n, row) in ROWS.iter().enumerate() {
             let mut k = knobs();
             k.chosen = n;
-            k.put(ROWS[n].least);
+            k.put(row.least);
             for _ in 0..90 {
-                let at_end = k.now.get(ROWS[n].knob) >= ROWS[n].most;
-                assert_eq!(k.turn(UP), !at_end, "{}", ROWS[n].name);
+                let at_end = k.now.get(row.knob) >= row.most;
+                assert_eq!(k.turn(UP), !at_end, "{}", row.name);
             }
         }
     }
@@ -508,12 +508,12 @@ mod tests {
 
     #[test]
     fn all_values_pass_the_samplers_own_check() {
-        for n in 0..ROWS.len() {
-            for x in [ROWS[n].least, ROWS[n].most, ROWS[n].off.0, ROWS[n].on] {
+        for (n, row) in ROWS.iter().enumerate() {
+            for x in [row.least, row.most, row.off.0, row.on] {
                 let mut k = knobs();
                 k.chosen = n;
                 k.put(x);
-                assert!(k.params().check().is_ok(), "{} {x}", ROWS[n].name);
+                assert!(k.params().check().is_ok(), "{} {x}", row.name);
             }
         }
     }

@@ -269,15 +269,18 @@ impl Item {
         let style = theme.style(text);
         for range in self.wrap.lines() {
             if let Some(row) = view.row(y) {
-                let line = &self.shown[range.clone()];
-                let mut at = buf.set_stringn(x, row, line, width.into(), style).0;
-                // Marks are few: draw them once more over the line, in their own style.
+                let mut at = x;
+                let mut put = |text: &str, style| {
+                    let left = usize::from((x + width).saturating_sub(at));
+                    at = buf.set_stringn(at, row, text, left, style).0;
+                };
+                let mut from = range.start;
                 for m in self.marks.iter().filter(|m| range.contains(&m.start)) {
-                    let before = &self.shown[range.start..m.start];
-                    let from = buf.set_stringn(x, row, before, width.into(), style).0;
-                    let left = usize::from((x + width).saturating_sub(from));
-                    buf.set_stringn(from, row, MARK, left, theme.style(Role::Changed));
+                    put(&self.shown[from..m.start], style);
+                    put(MARK, theme.style(Role::Changed));
+                    from = m.end;
                 }
+                put(&self.shown[from..range.end], style);
                 if view.live && range.end == self.shown.len() {
                     if self.shown.is_empty() {
                         let dim = theme.style(Role::Dim);
@@ -376,9 +379,18 @@ mod tests {
         let mut item = Item::new(Voice::Model, "m", "one");
         item.mark();
         item.push(" two");
+        item.mark();
+        item.mark();
         assert_eq!(item.raw(), "one two");
         t.push(item);
-        assert_eq!(lines(&mut t, 20, 2), ["m", "  one▲ two"]);
+        assert_eq!(lines(&mut t, 20, 2), ["m", "  one▲ two▲"]);
+        let area = Rect::new(0, 0, 20, 2);
+        let mut buf = Buffer::empty(area);
+        t.draw(area, &mut buf, &theme(), "");
+        for (x, role) in [(2, Role::Text), (5, Role::Changed), (6, Role::Text), (10, Role::Changed)]
+        {
+            assert_eq!(Some(buf[(x, 1)].fg), theme().style(role).fg, "{x}");
+        }
     }
 
     #[test]

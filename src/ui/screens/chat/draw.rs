@@ -42,9 +42,6 @@ impl Chat {
 
     /// What happens, in a line: text, and how it is meant.
     pub fn status(&self, width: u16) -> (String, Role) {
-        if let Some(flash) = &self.flash {
-            return (flash.text.clone(), Role::Warn);
-        }
         let reply = &self.reply;
         match &self.phase {
             Phase::Loading => {
@@ -63,6 +60,9 @@ impl Chat {
                 None => ("○ ready".into(), Role::Dim),
                 Some((stop, stats)) => {
                     let mut text = format!("○ {} · {}", reply::word(stop), self.counts());
+                    if width < BARS {
+                        return (text, Role::Dim);
+                    }
                     if stats.prefill_tokens > 0 {
                         let rate = meter::rate(stats.prefill_rate());
                         text += &format!(" · prompt {} at {rate} tok/s", stats.prefill_tokens);
@@ -74,6 +74,11 @@ impl Chat {
                 }
             },
         }
+    }
+
+    /// What was just said to the user, for a moment.
+    pub fn flashed(&self) -> Option<&str> {
+        self.flash.as_ref().map(|f| f.text.as_str())
     }
 
     fn counts(&self) -> String {
