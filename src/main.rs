@@ -348,7 +348,7 @@ fn help(topic: Option<&str>, out: &mut dyn Write) -> Result<u8, Error> {
         None => command.render_help().to_string(),
         Some("exit") => EXITS.iter().map(|(code, what)| format!("{code:>4}  {what}\n")).collect(),
         Some(name) => match command.find_subcommand_mut(name) {
-            Some(sub) => sub.render_long_help().to_string(),
+            Some(sub) => sub.render_help().to_string(),
             None => {
                 return Err(engine::Error::Invalid(format!(
                     "help: no command or topic {name}; the topic is: exit"

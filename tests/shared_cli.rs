@@ -1,4 +1,5 @@
 //! Facts from other programs, through the command line: what llama2.c prints, and perplexities.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 #[path = "cli/kit.rs"]
