@@ -8,11 +8,12 @@
 mod common;
 
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use nine_tui::engine::kernels::Kernels;
 use nine_tui::engine::model::Card;
 use nine_tui::engine::sampler::{Choice, Params};
@@ -63,7 +64,7 @@ impl Pty {
             keys: Some(keys),
             child,
             bytes,
-            screen: vt100::Parser::new(rows, cols, 0),
+            screen: vt100::Parser::new(side(rows), side(cols), 0),
             raw: Vec::new(),
             cooked,
         }
@@ -96,13 +97,13 @@ impl Pty {
     fn until(&mut self, what: &str, mut is: impl FnMut(&vt100::Screen) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !is(self.screen.screen()) {
-            match self.bytes.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(bytes) => self.take(&bytes),
-                Err(RecvTimeoutError::Timeout) => panic!("never saw {what}:\n{}", self.text()),
-                Err(RecvTimeoutError::Disconnected) => {
-                    panic!("the program ended before {what}:\n{}", self.text())
-                }
+            if let Ok(bytes) = self.bytes.recv_timeout(Duration::from_millis(100)) {
+                self.take(&bytes);
+                continue;
             }
+            let ended = self.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "it ended ({ended:?}) before {what}:\n{}", self.text());
+            assert!(Instant::now() < end, "never saw {what}:\n{}", self.text());
         }
     }
 
@@ -157,6 +158,10 @@ impl Drop for Pty {
     fn drop(&mut self) {
         let _ = self.child.kill();
     }
+}
+
+fn side(n: u16) -> NonZeroU16 {
+    NonZeroU16::new(n).expect("a side that is not 0")
 }
 
 /// The line discipline's modes, to be compared.
@@ -236,7 +241,7 @@ fn resizing_draws_for_the_new_size() {
     for (cols, rows, text) in
         [(50, 12, "window too small (need 60 × 16)"), (80, 24, "Message"), (130, 40, "Knobs")]
     {
-        pty.screen.screen_mut().set_size(rows, cols);
+        pty.screen.screen_mut().set_size(side(rows), side(cols));
         let size = PtySize { rows, cols, ..PtySize::default() };
         pty.master.as_ref().expect("the terminal").resize(size).expect("a size");
         pty.until_text(text);

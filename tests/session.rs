@@ -224,7 +224,10 @@ fn a_token_outside_the_vocabulary_is_refused() {
 
 #[test]
 fn small_kv_types_stay_close_to_f32() {
-    let model = fastest();
+    // With f32 activations, so that nothing but the cache differs.
+    let ckpt = Checkpoint::open(&common::cached(SMOLLM2)).expect("opens");
+    let how = Load { kernels: Kernels::detect(), exact: true, tokenizer: LoadOptions::default() };
+    let model = Model::load(&ckpt, how).expect("loads");
     let logits = |kv| {
         let mut s = asked(&model, &"A long and winding tale. ".repeat(8), |setup| {
             setup.kv = Some(kv);
@@ -234,9 +237,9 @@ fn small_kv_types_stay_close_to_f32() {
     };
     let want = logits(KvType::F32);
     let size = want.iter().map(|v| v * v).sum::<f32>().sqrt();
-    for (kv, bar) in [(KvType::F16, 2e-3), (KvType::Q8_0, 3e-2)] {
+    for (kv, bar) in [(KvType::F16, 2e-3), (KvType::Q8_0, 5e-2)] {
         let got = logits(kv);
         let off = want.iter().zip(&got).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
-        assert!(off > 0.0 && off / size < bar, "{kv:?}: {} of {size}", off / size);
+        assert!(off > 0.0 && off / size < bar, "{kv:?}: {off} of {size}");
     }
 }

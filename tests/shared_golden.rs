@@ -128,3 +128,55 @@ fn smollm2s_perplexity_is_the_references_within_a_thousandth() {
         (mean(&all[all.len() - n..]).exp(), facts["second_half_ppl"].as_f64().expect("ppl"));
     assert!((half / want - 1.0).abs() <= 1e-3, "{half} {want}");
 }
+
+/// Σ p·ln(p/q) of the distributions of two rows of logits.
+fn divergence(exact: &[f32], fast: &[f32]) -> f64 {
+    let norm = |l: &[f32]| -> f64 {
+        let max = l.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        f64::from(max) + l.iter().map(|v| f64::from(v - max).exp()).sum::<f64>().ln()
+    };
+    let (a, b) = (norm(exact), norm(fast));
+    exact
+        .iter()
+        .zip(fast)
+        .map(|(x, y)| {
+            let (p, q) = (f64::from(*x) - a, f64::from(*y) - b);
+            p.exp() * (p - q)
+        })
+        .sum()
+}
+
+#[test]
+fn integer_activations_stay_within_three_thousandths_of_the_reference_path() {
+    let text = std::fs::read_to_string(common::shared("text/wiki.test.head.txt")).expect("text");
+    let (exact, fast) = (load(SMOLLM2, true), load(SMOLLM2, false));
+    let tokens = exact.tokenizer.encode(&text, Encode::default());
+    let (workers, cancel) = (Workers::new(2), Cancel::new());
+    let compute = Compute { workers: &workers, cancel: &cancel };
+    let setup = Setup { n_ctx: 512, ..Setup::default() };
+    let mut sessions = [exact, fast].map(|m| Session::new(m, setup.clone()).expect("session"));
+    let mut all = Vec::new();
+    for chunk in tokens.chunks_exact(512).take(16) {
+        // Positions of the second half, as llama.cpp counts them.
+        let mut reference = Vec::new();
+        let [exact, fast] = &mut sessions;
+        exact
+            .score(chunk, &compute, &mut |pos, l| {
+                if pos >= 256 {
+                    reference.push(l.to_vec());
+                }
+            })
+            .expect("scored");
+        fast.score(chunk, &compute, &mut |pos, l| {
+            if pos >= 256 {
+                all.push(divergence(&reference[pos - 256], l));
+            }
+        })
+        .expect("scored");
+    }
+    assert_eq!(all.len(), 16 * 256);
+    let mean = all.iter().sum::<f64>() / all.len() as f64;
+    println!("mean KL {mean:.6}");
+    // Never nothing: then the two paths would be one.
+    assert!(mean > 1e-5 && mean <= 3e-3, "mean KL {mean}");
+}

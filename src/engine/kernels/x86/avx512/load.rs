@@ -36,13 +36,6 @@ pub(super) fn load512<T: Plain>(a: &[T; 64]) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn load8(a: &[f32; 8]) -> __m256 {
-    // SAFETY: 8 numbers are there.
-    unsafe { _mm256_loadu_ps(a.as_ptr()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn load16(a: &[f32; 16]) -> __m512 {
     // SAFETY: 16 numbers are there.
     unsafe { _mm512_loadu_ps(a.as_ptr()) }
