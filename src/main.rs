@@ -202,7 +202,8 @@ fn watch_signals(control: &Control) {
 }
 
 fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error> {
-    let out = &mut io::stdout().lock();
+    // Not locked: the screen has threads that give the terminal back.
+    let out = &mut io::stdout();
     match cli.command {
         None => return bare(cli.bare, control, console, out),
         Some(Command::Help { topic }) => return help(topic.as_deref(), out),
