@@ -203,7 +203,8 @@ fn watch_signals(control: &Control) {
 }
 
 fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error> {
-    let out = &mut io::stdout().lock();
+    // Not locked: the screen has threads that give the terminal back.
+    let out = &mut io::stdout();
     match cli.command {
         None => return bare(cli.bare, control, console, out),
         Some(Command::Help { topic }) => return help(topic.as_deref(), out),
@@ -350,7 +351,7 @@ fn help(topic: Option<&str>, out: &mut dyn Write) -> Result<u8, Error> {
         None => command.render_help().to_string(),
         Some("exit") => EXITS.iter().map(|(code, what)| format!("{code:>4}  {what}\n")).collect(),
         Some(name) => match command.find_subcommand_mut(name) {
-            Some(sub) => sub.render_long_help().to_string(),
+            Some(sub) => sub.render_help().to_string(),
             None => {
                 return Err(engine::Error::Invalid(format!(
                     "help: no command or topic {name}; the topic is: exit"

@@ -1,4 +1,5 @@
 //! The command line: what is printed where, and how it ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 #[path = "cli/kit.rs"]

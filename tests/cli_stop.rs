@@ -1,5 +1,6 @@
 //! How the command line ends when somebody wants it to: signals, closed pipes, terminals.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 #[path = "cli/kit.rs"]

@@ -1,4 +1,5 @@
 //! The tools beside `run`: what `info`, `tokenize`, `perplexity` and `chat` answer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 #[path = "cli/kit.rs"]

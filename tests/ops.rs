@@ -1,4 +1,5 @@
 //! The small vector operations of every instruction set of this processor, against f64.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Facts from other programs, through the command line: what llama2.c prints, and perplexities.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 #[path = "cli/kit.rs"]
@@ -154,6 +155,7 @@ fn smollm2s_perplexity_from_the_command_line_is_the_references() {
     near((later.iter().sum::<f64>() / later.len() as f64).exp(), &facts["second_half_ppl"]);
 }
 
+/// `shared_golden.rs` holds the bar over more text; this is the option that measures it.
 #[test]
 fn the_default_path_stays_close_to_the_exact_one() {
     let got = json(&[
@@ -164,13 +166,13 @@ fn the_default_path_stays_close_to_the_exact_one() {
         "--ctx",
         "512",
         "--chunks",
-        "16",
+        "4",
         "--kl-exact",
         "--json",
     ]);
-    assert_eq!(got["chunks"], 16);
+    assert_eq!(got["chunks"], 4);
     let kl = &got["kl_exact"];
-    assert_eq!(kl["n"], 16 * 255);
+    assert_eq!(kl["n"], 4 * 255);
     let mean = kl["mean"].as_f64().unwrap();
     // Not zero either: then nothing would have been compared.
     assert!(mean > 1e-6 && mean <= 0.003, "mean KL {kl}");

@@ -173,7 +173,7 @@ pub fn load(model: &Path, file: &FileOpts, compute: &ComputeOpts) -> Result<Open
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Context")]
 pub struct ContextOpts {
-    /// Positions; 0 takes what the model was trained with
+    /// Positions; 0 takes what the model was trained with, at most 8192
     #[arg(long, value_name = "N", default_value_t = 0, env = "NINE_CTX", hide_env = true)]
     pub ctx: usize,
     /// Type of keys and values: f32, f16, q8_0 [default: f32 for f32 models, else f16]

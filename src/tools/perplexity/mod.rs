@@ -345,7 +345,7 @@ mod tests {
                 (w.from..w.len).for_each(|i| seen[w.start + i] += 1);
             }
             // Where windows do not overlap, the first token of each has nothing before it.
-            let alone = |i: usize| i == 0 || (stride == ctx && i % ctx == 0);
+            let alone = |i: usize| i == 0 || (stride == ctx && i.is_multiple_of(ctx));
             for (i, times) in seen.into_iter().enumerate() {
                 assert_eq!(times, usize::from(!alone(i)), "token {i} of {n}, {ctx}, {stride}");
             }
