@@ -118,14 +118,20 @@ def bits(model, tokens):
     return total
 
 
-def bits_per_byte(model, encode, texts):
-    """(bits per byte, its standard error over stories, perplexity a token)"""
+def measure(name, model, encode, texts):
+    """Prints how well the model predicts the texts. Returns the bits of each."""
     coded = [encode(text) for text in texts]
     each = np.array([bits(model, tokens) for tokens in coded])
+    perplexity = 2 ** (each.sum() / sum(len(tokens) - 1 for tokens in coded))
+    print(f"{name}: {rate(each, texts)} bits per byte, perplexity {perplexity:.3f} a token")
+    return each
+
+
+def rate(each, texts):
+    """Bits by bytes, with the standard error over stories."""
     sizes = np.array([len(text.encode()) for text in texts])
-    rate = each.sum() / sizes.sum()
-    error = np.sqrt(((each - rate * sizes) ** 2).sum()) / sizes.sum()
-    return rate, error, 2 ** (each.sum() / sum(len(tokens) - 1 for tokens in coded))
+    mean = each.sum() / sizes.sum()
+    return f"{mean:.4f} ± {np.sqrt(((each - mean * sizes) ** 2).sum()) / sizes.sum():.4f}"
 
 
 @torch.no_grad()
@@ -160,14 +166,15 @@ def main():
             out.write("\0".join(held))
     model, encode, decode = read_gguf(args.gguf)
     print(f"{len(held)} held-out stories, {sum(map(len, held))} bytes")
-    show = "{}: {:.4f} bits per byte ± {:.4f}, perplexity {:.3f} a token".format
-    print(show("model", *bits_per_byte(model, encode, held)))
+    ours = measure("model", model, encode, held)
     if args.teacher:
         teacher = read_llama2c(args.teacher, args.teacher.replace("stories260K.bin", "tokenizer.bin"))
-        print(show("stories260K", *bits_per_byte(*teacher, held)))
+        theirs = measure("stories260K", *teacher, held)
+        print(f"model - stories260K: {rate(ours - theirs, held)} bits per byte")
         # Its own stories have one newline between paragraphs where the file has two.
         single = [text.replace("\n\n", "\n") for text in held]
-        print(show("stories260K, one newline a paragraph", *bits_per_byte(*teacher, single)))
+        theirs = measure("stories260K, one newline a paragraph", *teacher, single)
+        print(f"model - stories260K with one newline: {rate(ours - theirs, held)} bits per byte")
     for seed, prompt in enumerate(args.write):
         for temperature in (0, args.temperature):
             text = write(model, encode, decode, prompt, temperature, seed)

@@ -15,7 +15,7 @@ import stories
 
 def write(args, seed):
     """One line; nothing of a story that is not ASCII once it is cleaned."""
-    command = [args.nine_tui, "run", args.teacher, "--json", "-t", "1", "-p", "1", "-j", "1"]
+    command = [args.nine_tui, "run", args.teacher, "--json", "--quiet", "-t", "1", "-p", "1", "-j", "1"]
     command += ["-n", str(stories.CONTEXT), "-s", str(seed)]
     made = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     made = json.loads(made.stdout)
