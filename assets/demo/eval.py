@@ -91,7 +91,8 @@ def read_llama2c(path, tokenizer):
             pieces += parts
             tokens += [ids[char]] if char in ids else [b[0] + 3 for b in parts]
         while True:
-            pairs = [(scores[ids[a + b]], -i) for i, (a, b) in enumerate(zip(pieces, pieces[1:])) if a + b in ids]
+            joined = enumerate(a + b for a, b in zip(pieces, pieces[1:]))
+            pairs = [(scores[ids[piece]], -i) for i, piece in joined if piece in ids]
             if not pairs:
                 return [1, *tokens]
             at = -max(pairs)[1]

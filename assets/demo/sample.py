@@ -27,7 +27,7 @@ def main():
     args.add_argument("teacher", help="stories260K.bin, tokenizer.bin beside it")
     args.add_argument("out")
     args.add_argument("--nine-tui", default="nine-tui", help="the program")
-    args.add_argument("--stories", type=int, default=52000)
+    args.add_argument("--stories", type=int, default=100000)
     args.add_argument("--jobs", type=int, default=os.cpu_count())
     args = args.parse_args()
 

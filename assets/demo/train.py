@@ -102,10 +102,10 @@ class Muon:
 
 
 def schedule(done):
-    """(factor of the learning rate, share of real text, row length) at a part `done` of the time."""
+    """(factor of the learning rate, part of the real text's epochs that is due, row length) at a
+    part `done` of the time."""
     factor = min(1, done / 0.02) * min(1, (1 - done) / 0.6)
-    real = 0.05 + max(0, done - 0.5) * 0.4
-    return max(factor, 0.0), real, 256 if done < 0.75 else 512
+    return max(factor, 0.0), done * (1 + done) / 2, 256 if done < 0.85 else 512
 
 
 @torch.no_grad()
@@ -128,6 +128,7 @@ def main():
     args.add_argument("--tokenizer", required=True)
     args.add_argument("--out", required=True, help="checkpoint, written every few minutes")
     args.add_argument("--minutes", type=float, default=100)
+    args.add_argument("--epochs", type=float, default=15, help="how often the real text is seen")
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--seed", type=int, default=9)
     args.add_argument("--eager", action="store_true", help="no torch.compile, which needs a C++ compiler")
@@ -143,7 +144,6 @@ def main():
     others = [p for p in model.parameters() if not any(p is m for m in matrices)]
     muon = Muon(matrices)
     adam = torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0)
-    pick = np.random.default_rng(args.seed + 2)
     step = spent = 0
     if os.path.exists(args.out):
         saved = torch.load(args.out, weights_only=False)
@@ -152,7 +152,6 @@ def main():
         muon.momenta, step, spent = saved["muon"], saved["step"], saved["spent"]
         real.__dict__.update(saved["real"])
         made.__dict__.update(saved["made"])
-        pick = saved["pick"]
     size = sum(p.numel() for p in model.parameters())
     print(f"{size} parameters, {len(real.tokens)} real and {len(made.tokens)} sampled tokens", flush=True)
 
@@ -173,7 +172,7 @@ def main():
             flush=True,
         )
         state = dict(model=model.state_dict(), adam=adam.state_dict(), muon=muon.momenta)
-        state |= dict(real=real.state(), made=made.state(), pick=pick)
+        state |= dict(real=real.state(), made=made.state())
         state |= dict(step=step, spent=spent, config=asdict(model.c))
         torch.save(state, args.out + ".part")
         os.replace(args.out + ".part", args.out)
@@ -183,10 +182,12 @@ def main():
     model.zero_grad()
     begun = time.monotonic() - spent
     while spent < total:
-        factor, share, length = schedule(spent / total)
+        factor, due, length = schedule(spent / total)
         count = SHARE // length
         for _ in range(TOKENS // SHARE):
-            reals = int(pick.binomial(count, share))
+            # A slow machine sees the real text as often, and fewer samples.
+            late = args.epochs * len(real.tokens) * due - real.seen
+            reals = min(max(round(late / length), 0), count // 2)
             rows = [s.rows(n, length) for s, n in ((real, reals), (made, count - reals)) if n]
             rows = torch.from_numpy(np.concatenate(rows))
             loss = forward(rows)
