@@ -2,6 +2,7 @@
 //! failure that names the command which fetches it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod open;
 pub mod write;
 
 use std::path::{Path, PathBuf};
