@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::open::{float, open, open_bytes, put, refused, says, uint};
-use common::write::{Gguf, Kv, Llama2c, Safetensors, f32_bytes, noise, q8_groups};
+use common::write::{Gguf, Kv, Llama2c, f32_bytes, llama_tensors, noise, q8_groups};
 use nine_tui::engine::format::{Checkpoint, Format, OpenOptions, Value, ValueType};
 use nine_tui::engine::{DType, Error};
 use serde_json::json;
@@ -478,11 +478,7 @@ fn the_container_is_told_by_content_not_by_name() {
     assert_eq!(open_bytes("x.bin", &sample().bytes()).unwrap().format, Format::Gguf(3));
     let c = open_bytes("x.gguf", &Llama2c::tiny().v0()).unwrap();
     assert_eq!(c.format, Format::Llama2c(0));
-    let c = open_bytes(
-        "x.pt",
-        &Safetensors::new().noise("model.norm.weight", "output_norm.weight", &[64]).bytes(),
-    )
-    .unwrap();
+    let c = open_bytes("x.pt", &llama_tensors().bytes()).unwrap();
     assert_eq!(c.format, Format::Safetensors);
 }
 

@@ -523,3 +523,26 @@ pub fn tokenizer_bin(pieces: &[(&[u8], f32)]) -> Vec<u8> {
     }
     out
 }
+
+/// A llama of two layers under Hugging Face's names: heads of 64, four of them, two for kv.
+pub fn llama_tensors() -> Safetensors {
+    let mut s =
+        Safetensors::new().noise("model.embed_tokens.weight", "token_embd.weight", &[48, 256]);
+    for l in 0..2 {
+        for (own, canonical, shape) in [
+            ("input_layernorm", "attn_norm", &[256][..]),
+            ("self_attn.q_proj", "attn_q", &[256, 256]),
+            ("self_attn.k_proj", "attn_k", &[128, 256]),
+            ("self_attn.v_proj", "attn_v", &[128, 256]),
+            ("self_attn.o_proj", "attn_output", &[256, 256]),
+            ("post_attention_layernorm", "ffn_norm", &[256]),
+            ("mlp.gate_proj", "ffn_gate", &[96, 256]),
+            ("mlp.up_proj", "ffn_up", &[96, 256]),
+            ("mlp.down_proj", "ffn_down", &[256, 96]),
+        ] {
+            let own = format!("model.layers.{l}.{own}.weight");
+            s = s.noise(&own, &format!("blk.{l}.{canonical}.weight"), shape);
+        }
+    }
+    s.noise("model.norm.weight", "output_norm.weight", &[256])
+}
