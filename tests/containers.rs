@@ -61,9 +61,9 @@ fn decode_to(ckpt: &Checkpoint, dir: &Path) {
             assert!(quant::decode_row(t.dtype, data, out), "{name}");
         }
         let (hf, heads) = hf_name(name);
-        if heads > 0 {
+        if let Some(hd) = rows.checked_div(heads) {
             // GGUF pairs neighbours (2i, 2i + 1), Hugging Face halves (i, i + half).
-            let (permuted, hd) = (x.clone(), rows / heads);
+            let permuted = x.clone();
             for r in 0..rows {
                 let (head, at) = (r / hd, r % hd);
                 let from = head * hd + 2 * (at % (hd / 2)) + at / (hd / 2);
