@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
+use nine_tui::engine::format::DEMO;
 use nine_tui::engine::kernels::{Isa, Kernels};
 use nine_tui::engine::model::Config;
 use nine_tui::engine::sampler::Params;
@@ -237,7 +238,9 @@ fn bare(
     console: &Console,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    let Some(model) = bare.model.clone() else { return no_model(console) };
+    // Alone on a terminal, the program opens on the model that it brings along.
+    let demo = || (bare.mode.is_none() && terminals()).then(|| PathBuf::from(DEMO));
+    let Some(model) = bare.model.clone().or_else(demo) else { return no_model(console) };
     let mode = match bare.mode {
         Some(mode) => Some(mode),
         None if terminals() => None,
@@ -313,8 +316,9 @@ fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
 /// What `nine-tui` alone says: how to begin, and with which of the files here.
 fn no_model(console: &Console) -> Result<u8, Error> {
     complain(console, "no model given");
-    let mut text =
-        "usage: nine-tui MODEL [OPTIONS], or nine-tui COMMAND …; --help tells more\n".to_owned();
+    let mut text = "usage: nine-tui MODEL [OPTIONS], or nine-tui COMMAND …; --help tells more; \
+                    the model \"demo\" is always there\n"
+        .to_owned();
     let found = models_here(Path::new("."));
     if !found.is_empty() {
         text.push_str("models in this folder:\n");

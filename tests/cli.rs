@@ -121,6 +121,19 @@ fn without_a_model_it_says_how_to_begin_and_what_lies_here() {
 }
 
 #[test]
+fn the_demo_model_writes_where_there_is_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let out = nine().current_dir(dir.path()).args(args).output().unwrap();
+        assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let text = run(&["run", "demo", "-t", "0", "-n", "40", "-i", "Once upon a time"]);
+    assert!(text.starts_with("Once upon a time, there was a"), "{text}");
+    assert!(run(&["info", "demo"]).contains("1 468 032"));
+}
+
+#[test]
 fn a_screen_without_a_terminal_is_refused_with_a_hint_and_with_a_prompt_it_is_run() {
     let dir = tempfile::tempdir().unwrap();
     let model = tiny(dir.path(), 64);

@@ -217,6 +217,20 @@ fn a_prompt_streams_a_knob_turns_a_reply_stops_and_the_terminal_comes_back() {
 }
 
 #[test]
+fn alone_it_opens_on_the_demo_model_which_writes_a_story() {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_nine-tui"));
+    command.args(["-t", "0"]);
+    clean(&mut command);
+    let mut pty = Pty::start(command, 120, 36);
+    pty.until_text("ready");
+    pty.press("Once upon a time\r");
+    pty.until_text("there was a");
+    pty.press("\x03\x03\x03\x03");
+    pty.ended();
+    pty.assert_given_back();
+}
+
+#[test]
 fn sigterm_in_the_middle_of_a_reply_gives_the_terminal_back() {
     let mut pty = Pty::program(&["-s", "1"]);
     pty.until_text("ready");

@@ -120,7 +120,7 @@ pub enum Mode {
 /// `nine-tui MODEL`: the screen, or what 9ml's options ask for.
 #[derive(Args, Clone, Debug)]
 pub struct Bare {
-    /// Model: a GGUF, safetensors or llama2.c file, or a folder
+    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
     pub model: Option<PathBuf>,
     /// No screen: `generate` as the command run, `chat` as chat
     #[arg(

@@ -17,6 +17,7 @@ pub mod value;
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use indexmap::IndexMap;
 
 pub use sniff::{looks_like, sniff};
@@ -25,6 +26,12 @@ pub use value::{Array, Metadata, Value, ValueType, Values};
 use super::blob;
 use super::error::{Error, Result};
 use super::tensor::Tensor;
+
+/// The name of the embedded model, which writes children's stories (`assets/demo/README.md`). A
+/// file of that name is `./demo`.
+pub const DEMO: &str = "demo";
+/// Its file. Like a mapped one, it is read page by page as it is used.
+static DEMO_FILE: &[u8] = include_bytes!("../../../assets/demo/demo.gguf");
 
 /// Most tensors a file may declare: the largest known checkpoint (a 671B mixture in experts) has
 /// fewer than 2¹⁶.
@@ -103,13 +110,16 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a model: the container is told by its first bytes, never by its name. A folder is
-    /// opened as safetensors (or as the one GGUF it holds).
+    /// opened as safetensors (or as the one GGUF it holds), and [`DEMO`] is the embedded model.
     pub fn open(path: &Path) -> Result<Checkpoint> {
         Self::open_with(path, OpenOptions::default())
     }
 
     /// [`Checkpoint::open`] with choices.
     pub fn open_with(path: &Path, how: OpenOptions) -> Result<Checkpoint> {
+        if path == Path::new(DEMO) {
+            return gguf::open(path, &Bytes::from_static(DEMO_FILE), how);
+        }
         // A folder, and an index of shards, stand for the files they name.
         if path.is_dir() {
             return sniff::open_dir(path, how);

@@ -26,7 +26,7 @@ use crate::engine::{Checkpoint, DType, Error, Tensor};
 /// Options of `info`.
 #[derive(Args, Clone, Debug)]
 pub struct Opts {
-    /// Model: a GGUF, safetensors or llama2.c file, or a folder
+    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
     pub model: PathBuf,
     /// Print one JSON object
     #[arg(long, env = "NINE_JSON", hide_env = true)]
