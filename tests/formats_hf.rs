@@ -23,9 +23,9 @@ fn open(config: &Json) -> Checkpoint {
     open_with(&config.to_string(), &[]).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// What transformers 5 saved, made by `tests/data/config/make.py`.
+/// What transformers 5 saved, made by `tests/hf_config/make.py`.
 fn saved(name: &str) -> Checkpoint {
-    let path = common::repo("tests/data/config").join(format!("{name}.json"));
+    let path = common::repo("tests/hf_config").join(format!("{name}.json"));
     let text = std::fs::read_to_string(path).unwrap();
     open_with(&text, &[]).unwrap_or_else(|e| panic!("{name}: {e}"))
 }

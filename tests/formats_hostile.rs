@@ -233,7 +233,7 @@ fn small_safetensors() -> Safetensors {
 }
 
 fn put_neighbours(dir: &Path) -> Vec<(PathBuf, usize)> {
-    let config = std::fs::read_to_string(common::repo("tests/data/config/phi3.json")).unwrap();
+    let config = std::fs::read_to_string(common::repo("tests/hf_config/phi3.json")).unwrap();
     let template = json!({"bos": null, "chat_template": [
         {"name": "tool_use", "template": "T"}, {"name": "default", "template": "{{ x }}"}]});
     let generation = json!({"eos_token_id": [7, 2], "temperature": 0.6});

@@ -1,6 +1,6 @@
 """Writes the config.json files beside this script: what transformers 5 saves for tiny models.
 
-    pip install transformers && python tests/data/config/make.py
+    pip install -r tests/hf_config/requirements.txt && python tests/hf_config/make.py
 
 tests/formats_hf.rs reads them. No weights are made.
 """
