@@ -140,7 +140,7 @@ fn greedy(model: &Arc<Model>, prompt: &str, n: usize) -> String {
     let mut setup = Setup { n_ctx: 128, ..Setup::default() };
     setup.params.temp = 0.0;
     let mut s = Session::new(Arc::clone(model), setup).expect("session");
-    let tokens = s.encode(&Prompt::Text(prompt.into())).expect("encodes");
+    let tokens = s.encode(&Prompt::Text(prompt.into())).expect("encodes").tokens;
     s.push(&tokens).expect("fits");
     s.begin(n);
     let (workers, cancel) = (Workers::new(2), Cancel::new());

@@ -34,7 +34,7 @@ fn asked(model: &Arc<Model>, text: &str, change: impl FnOnce(&mut Setup)) -> Ses
     setup.params.seed = 7;
     change(&mut setup);
     let mut s = Session::new(Arc::clone(model), setup).expect("session");
-    let tokens = s.encode(&Prompt::Text(text.into())).expect("encodes");
+    let tokens = s.encode(&Prompt::Text(text.into())).expect("encodes").tokens;
     s.push(&tokens).expect("fits");
     s
 }
@@ -127,7 +127,8 @@ fn a_changed_prompt_keeps_the_longest_common_prefix() {
     let model = fastest();
     let mut s = asked(&model, "The quick brown fox jumps over the lazy dog", |_| {});
     reply(&mut s, 2, 4);
-    let other = s.encode(&Prompt::Text("The quick brown fox sleeps".into())).expect("encodes");
+    let other =
+        s.encode(&Prompt::Text("The quick brown fox sleeps".into())).expect("encodes").tokens;
     let kept = s.set_prompt(&other).expect("fits");
     assert_eq!(kept, 4);
     let (text, _, _) = reply(&mut s, 2, 8);

@@ -18,7 +18,7 @@ use super::format::Checkpoint;
 use super::kernels::Kernels;
 use super::model::{Card, Load, Model};
 use super::sampler::Params;
-use super::session::{Piece, Session, Setup, Stats, Step, Stop, step_all};
+use super::session::{FOLDED, Piece, Session, Setup, Stats, Step, Stop, step_all};
 use super::tokenizer::LoadOptions;
 use super::workers::Workers;
 
@@ -96,6 +96,13 @@ pub enum Event {
         n_ctx: usize,
         /// Bytes of its KV at most.
         kv_bytes: usize,
+    },
+    /// Something that a user should know of a prompt, in one sentence.
+    Note {
+        /// The session.
+        id: SessionId,
+        /// The sentence.
+        text: &'static str,
     },
     /// The prompt is being read.
     Prefill {
@@ -305,7 +312,17 @@ impl Service {
                 return;
             }
             Command::Quit => return,
-            Command::Prompt { id, prompt, max } => (id, self.with(id, |o| o.prompt(&prompt, max))),
+            Command::Prompt { id, prompt, max } => {
+                let mut folded = false;
+                let asked = self.with(id, |o| {
+                    folded = o.prompt(&prompt, max)?;
+                    Ok(())
+                });
+                if folded {
+                    self.shared.emit(Event::Note { id, text: FOLDED });
+                }
+                (id, asked)
+            }
             Command::Configure { id, params } => {
                 (id, self.with(id, |o| o.session.configure(params)))
             }
@@ -424,12 +441,15 @@ pub fn load(source: &Source, config: &Config) -> Result<Arc<Model>> {
 }
 
 impl Open {
-    fn prompt(&mut self, prompt: &Prompt, max: usize) -> Result<()> {
-        let tokens = self.session.encode(prompt)?;
-        self.session.set_prompt(&tokens)?;
+    /// Starts a reply. A fixed seed gives a fixed reply: the random numbers begin anew. Tells
+    /// whether the system prompt was folded into the first message.
+    fn prompt(&mut self, prompt: &Prompt, max: usize) -> Result<bool> {
+        let encoded = self.session.encode(prompt)?;
+        self.session.set_prompt(&encoded.tokens)?;
+        self.session.reseed(self.session.params().seed);
         self.session.begin(max);
         self.busy = true;
-        Ok(())
+        Ok(encoded.folded_system)
     }
 
     /// Tells what a step did.

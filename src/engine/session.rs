@@ -56,6 +56,20 @@ pub enum Prompt {
     Chat(Vec<Turn>),
 }
 
+/// A prompt as ids.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The ids.
+    pub tokens: Vec<Token>,
+    /// The model's template takes no system prompt, so that it stands at the beginning of the first
+    /// message: to be said ([`FOLDED`]).
+    pub folded_system: bool,
+}
+
+/// What is said where a system prompt was folded into the first message.
+pub const FOLDED: &str =
+    "the model's chat template takes no system prompt: it stands in the first message";
+
 /// Why a reply ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -290,24 +304,23 @@ impl Session {
 
     /// The ids of a prompt: text through the tokenizer, a conversation through the model's
     /// template. A model without a template takes no conversation: that is said, not guessed.
-    pub fn encode(&self, prompt: &Prompt) -> Result<Vec<Token>> {
+    pub fn encode(&self, prompt: &Prompt) -> Result<Encoded> {
         let tokenizer = &self.model.tokenizer;
         match prompt {
-            Prompt::Text(text) => Ok(tokenizer.encode(text, Encode { bos: true, special: false })),
+            Prompt::Text(text) => {
+                let tokens = tokenizer.encode(text, Encode { bos: true, special: false });
+                Ok(Encoded { tokens, folded_system: false })
+            }
             Prompt::Chat(turns) => {
                 let template = self.model.template.as_ref().ok_or_else(|| {
                     Error::Template("this model has none; it can continue text only".into())
                 })?;
                 let reply = turns.last().is_none_or(|t| t.role != Role::Assistant);
                 let prompt = template.render(turns, reply)?;
-                if prompt.folded_system {
-                    tracing::warn!(
-                        "the chat template takes no system prompt: it stands in the first message"
-                    );
-                }
                 // A template that spells the first token itself must not get a second one.
                 let how = Encode { bos: !prompt.has_bos, special: true };
-                Ok(tokenizer.encode(&prompt.text, how))
+                let tokens = tokenizer.encode(&prompt.text, how);
+                Ok(Encoded { tokens, folded_system: prompt.folded_system })
             }
         }
     }

@@ -16,7 +16,7 @@ use super::generate::{
 use super::opts::{self, ComputeOpts, ContextOpts, FileOpts, SampleOpts};
 use super::{Control, Error, Result, tokenize, write_report};
 use crate::engine::chat::{Role, Turn};
-use crate::engine::session::{Compute, Prompt, Session, Setup};
+use crate::engine::session::{Compute, FOLDED, Prompt, Session, Setup};
 use crate::engine::tokenizer::{Encode, Token};
 use crate::engine::{self};
 
@@ -154,7 +154,7 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     /// The context with this message at its end.
-    fn say(&mut self, message: String) -> engine::Result<()> {
+    fn say(&mut self, message: String, console: &Console) -> engine::Result<()> {
         self.turns.push(Turn { role: Role::User, content: message });
         let said = if self.completion {
             // The text goes on where it is, in both voices.
@@ -166,8 +166,13 @@ impl Talk<'_> {
             let ids = model.tokenizer.encode(&text, Encode { bos, special: false });
             self.session.push(&ids)
         } else {
-            let ids = self.session.encode(&Prompt::Chat(self.turns.clone()))?;
-            self.session.set_prompt(&ids).map(|_| ())
+            let first = self.session.tokens().is_empty();
+            self.session.encode(&Prompt::Chat(self.turns.clone())).and_then(|prompt| {
+                if prompt.folded_system && first {
+                    console.note(FOLDED);
+                }
+                self.session.set_prompt(&prompt.tokens).map(|_| ())
+            })
         };
         if said.is_err() {
             self.turns.pop();
@@ -246,7 +251,11 @@ pub fn run(
             }
             _ => {}
         }
-        match talk.say(message).map_err(Error::from).and_then(|()| talk.reply(&compute, on)) {
+        match talk
+            .say(message, console)
+            .map_err(Error::from)
+            .and_then(|()| talk.reply(&compute, on))
+        {
             Ok(reply) => last = Some(reply),
             Err(Error::Engine(e)) if messages.live() => console.note(&e.to_string()),
             Err(e) => return Err(e),

@@ -532,6 +532,7 @@ impl Screen for Chat {
             Event::Stopped { id, stop, text, stats } if *id == self.start.id => {
                 self.stopped(*stop, text, *stats);
             }
+            Event::Note { id, text } if *id == self.start.id => self.note(text),
             Event::Failed { id, error } if *id == self.start.id => self.failed(error),
             Event::Closed { id } if *id == self.start.id => {
                 // A bug took the session away: the conversation is here, a new one can have it.
