@@ -9,6 +9,7 @@
 
 pub mod attend;
 mod matrix;
+pub mod panels;
 pub mod ops;
 mod portable;
 pub mod scalar;
@@ -86,6 +87,8 @@ pub struct X<'a> {
     pub d: &'a [f32],
     /// (m, cols / group) `d` × the sum of a group's `q`; only for groups of [`quant::ACT_GROUP`].
     pub s: &'a [f32],
+    /// (m, cols / group) sums of the `q` of a group; like `s`.
+    pub n: &'a [i32],
     /// i8 values that share a scale: [`quant::ACT_GROUP`], or the file's own for `Q8G`.
     pub group: usize,
 }
@@ -150,6 +153,17 @@ impl Kernels {
     /// Which set this is.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// The kernel for panels of a type, if this set has one.
+    pub fn panels(&self, dtype: DType) -> Option<MatMul> {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::avx2::panels(dtype),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => x86::avx512::panels(dtype),
+            _ => None,
+        }
     }
 
     /// The kernel for weights of a type, and whether it is this set's own (else the scalar one

@@ -132,7 +132,7 @@ impl<'a> Binder<'a> {
             true => Some(self.floats(&bias, range.clone(), total)?),
             false => None,
         };
-        Ok(Linear { w: self.rows(&weight, range, total, cols)?, b })
+        Ok(Linear { w: self.rows(&weight, range, total, cols)?.pack(self.kernels), b })
     }
 
     fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
@@ -197,7 +197,7 @@ impl Weights {
         let output = if b.has("output.weight") {
             b.linear("output", c.n_vocab, c.n_embd)?
         } else {
-            Linear { w: token_embd.clone(), b: None }
+            Linear { w: token_embd.clone().pack(kernels), b: None }
         };
         let layers = (0..c.n_layer).map(|l| b.layer(c, l)).collect::<Result<Vec<_>>>()?;
         let used = b.used.into_inner();

@@ -120,6 +120,7 @@ impl Batch {
             q: &self.q[from * c..(from + m) * c],
             d: &self.d[from * g..(from + m) * g],
             s,
+            n: &[],
             group: self.group,
         }
     }

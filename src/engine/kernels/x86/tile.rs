@@ -104,3 +104,8 @@ pub(super) fn last<'a, const N: usize>(row: &'a [u8], short: &'a mut [u8; N]) ->
 pub(super) fn row<T>(all: &[T], len: usize, i: usize) -> &[T] {
     &all[i * len..(i + 1) * len]
 }
+
+/// Integers of an activation row in fours, by steps of 32 columns.
+pub(super) fn fours(q: &[i8]) -> &[[[u8; 4]; 8]] {
+    zerocopy::IntoBytes::as_bytes(q).as_chunks::<4>().0.as_chunks::<8>().0
+}

@@ -23,6 +23,10 @@ use panel::Quant;
 
 pub(in super::super) use acts::quantize_acts;
 
+pub(in super::super) fn panels(_: DType) -> Option<MatMul> {
+    None
+}
+
 /// The AVX2 kernel of a type that can be multiplied.
 pub(in super::super) fn matmul(dtype: DType) -> Option<MatMul> {
     Some(match dtype {

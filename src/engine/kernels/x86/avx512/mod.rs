@@ -11,6 +11,7 @@ mod groups;
 mod k;
 mod load;
 mod panel;
+mod panels;
 
 use super::super::MatMul;
 use super::tile::sweep;
@@ -22,6 +23,7 @@ use float::{BF16, F16, F32, Float};
 use panel::Quant;
 
 pub(in super::super) use acts::quantize_acts;
+pub(in super::super) use panels::panels;
 
 /// The AVX-512 kernel of a type that can be multiplied.
 pub(in super::super) fn matmul(dtype: DType) -> Option<MatMul> {
