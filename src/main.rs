@@ -19,7 +19,9 @@ use nine_tui::engine::session::Setup;
 use nine_tui::engine::{self, Checkpoint};
 use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
-use nine_tui::tools::{Control, Error, chat, info, opts, perplexity, run, tokenize, write_report};
+use nine_tui::tools::{
+    Control, Error, bench, chat, info, opts, perplexity, run, tokenize, write_report,
+};
 use nine_tui::ui;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -223,6 +225,9 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                 }
                 Command::Perplexity(opts) => {
                     write_report(out, &perplexity::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Bench(opts) => {
+                    write_report(out, &bench::run(&opts, control, console)?, opts.json)?;
                 }
                 Command::Version { .. } | Command::Help { .. } => {}
             }

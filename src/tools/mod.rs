@@ -6,6 +6,7 @@
 //!
 //! Tools know nothing of process exit, signals or escape sequences: that is `main`'s.
 
+pub mod bench;
 pub mod chat;
 pub mod cli;
 pub mod console;
