@@ -10,6 +10,7 @@ pub mod bench;
 pub mod chat;
 pub mod cli;
 pub mod console;
+pub mod doctor;
 pub mod generate;
 pub mod info;
 pub mod opts;
