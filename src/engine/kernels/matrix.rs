@@ -79,7 +79,19 @@ impl Matrix {
             (Bytes::new(), 0)
         };
         let packed = None;
-        Ok(Matrix { rows, cols, dtype, fast, data, scales, row_bytes, group, kernel, exact, packed })
+        Ok(Matrix {
+            rows,
+            cols,
+            dtype,
+            fast,
+            data,
+            scales,
+            row_bytes,
+            group,
+            kernel,
+            exact,
+            packed,
+        })
     }
 
     /// Packs the weights into panels, if the kernels have some for their type. What is only read
@@ -274,13 +286,7 @@ impl Matrix {
             Some(p) => (&p.data, p.panel, p.kernel),
             None => (&self.data, self.row_bytes, self.kernel),
         };
-        let w = Rows {
-            data,
-            row_bytes,
-            cols: self.cols,
-            scales: &self.scales,
-            group: self.group,
-        };
+        let w = Rows { data, row_bytes, cols: self.cols, scales: &self.scales, group: self.group };
         // SAFETY: `bind` sized data and scales for `rows` rows of whole blocks and took the kernel
         // from a `Kernels`, which proves the instruction set; `mul` checked the other sizes.
         unsafe { kernel(&w, rows, x, out) }

@@ -8,9 +8,10 @@
 //! computes it, so a text does not depend on batching or on `-j`.
 
 pub mod attend;
+pub mod limits;
 mod matrix;
-pub mod panels;
 pub mod ops;
+pub mod panels;
 mod portable;
 pub mod scalar;
 #[cfg(target_arch = "x86_64")]

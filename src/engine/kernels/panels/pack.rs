@@ -191,4 +191,3 @@ fn put_bits(bits: usize, v: u8, byte: usize, g: usize, planes: &mut [u8]) {
         rest[byte] |= (v & 1) << g;
     }
 }
-
