@@ -118,7 +118,7 @@ impl Product {
     /// Binds all rows of a tensor, to be multiplied with `x`, rows of activations. `Err` says why
     /// the tensor cannot be multiplied.
     pub fn new(kernels: &Kernels, tensor: &Tensor, x: &[f32]) -> Result<Product, String> {
-        let w = Matrix::bind(kernels, tensor, 0..tensor.rows(), false)?;
+        let w = Matrix::bind(kernels, tensor, 0..tensor.rows(), false)?.pack(kernels);
         let m = x.len() / w.cols.max(1);
         let mut input = Input::with_capacity(m, w.cols);
         input.begin(m, w.cols).copy_from_slice(&x[..m * w.cols]);
