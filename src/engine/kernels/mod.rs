@@ -167,8 +167,8 @@ impl Kernels {
         }
     }
 
-    /// The kernel for weights of a type, and whether it is this set's own (else the scalar one
-    /// stands in; `info` and `bench` say so). `None`: the type cannot be multiplied at all.
+    /// The kernel for weights of a type as they lie in the file, and whether it is this set's own
+    /// (else a portable one stands in, unless there are panels; `info` and `bench` say so). `None`: the type cannot be multiplied at all.
     pub fn matmul(&self, dtype: DType) -> Option<(MatMul, bool)> {
         let own = match self.isa {
             Isa::Scalar => scalar::matmul(dtype),
@@ -180,6 +180,8 @@ impl Kernels {
             #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         };
-        own.map(|k| (k, true)).or_else(|| scalar::matmul(dtype).map(|k| (k, false)))
+        own.map(|k| (k, true))
+            .or_else(|| portable::matmul(dtype).map(|k| (k, false)))
+            .or_else(|| scalar::matmul(dtype).map(|k| (k, false)))
     }
 }

@@ -79,6 +79,15 @@ impl Format {
         Some(Format { bits, bias, levels, scales, min })
     }
 
+    /// The format of a type that has one, for constants: another type does not compile.
+    #[allow(clippy::panic)]
+    pub const fn known(dtype: DType) -> Format {
+        match Format::of(dtype) {
+            Some(format) => format,
+            None => panic!("a type without panels"),
+        }
+    }
+
     /// Columns of a unit.
     pub const fn unit_cols(&self) -> usize {
         match self.scales {

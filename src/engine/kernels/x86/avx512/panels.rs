@@ -22,19 +22,13 @@ const WIDE: usize = 8;
 /// The kernel of a packed type. `Rows::data` are panels, `row_bytes` the bytes of one; ranges
 /// begin at panels.
 pub(in crate::engine::kernels) fn panels(dtype: DType) -> Option<MatMul> {
-    const fn of(dtype: DType) -> Format {
-        match Format::of(dtype) {
-            Some(f) => f,
-            None => panic!("a type without panels"),
-        }
-    }
     macro_rules! kernels {
         ($($name:ident),*) => {
             match dtype {
                 $(DType::$name => {
                     struct This;
                     impl Packed for This {
-                        const F: Format = of(DType::$name);
+                        const F: Format = Format::known(DType::$name);
                     }
                     matmul::<This>
                 })*
@@ -42,7 +36,6 @@ pub(in crate::engine::kernels) fn panels(dtype: DType) -> Option<MatMul> {
             }
         };
     }
-    #[allow(non_camel_case_types)]
     Some(kernels!(Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K))
 }
 
