@@ -108,6 +108,11 @@ impl Matrix {
         self
     }
 
+    /// Whether the weights are in panels.
+    pub fn is_packed(&self) -> bool {
+        self.packed.is_some()
+    }
+
     /// Bytes of the weights.
     pub fn bytes(&self) -> usize {
         self.data.len() + self.scales.len()
