@@ -44,6 +44,15 @@ PEERS = {
     ),
 }
 
+# The package of ik_llama.cpp leaves out the script that writes its version down. This stands in.
+BUILD_INFO = """\
+set(BUILD_NUMBER 0)
+set(BUILD_COMMIT "unknown")
+set(BUILD_COMPILER "unknown")
+set(BUILD_TARGET "unknown")
+configure_file("common/build-info.cpp.in" "common/build-info.cpp")
+"""
+
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 # File, what it is made from, and how: a type for llama-quantize, or a shape for shapes.py.
@@ -122,7 +131,12 @@ def source(name):
             # Python before 3.12 has the filter in its later patches only.
             safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             tar.extractall(folder, **safe)
-    return folder / stem / inside
+    origin = folder / stem / inside
+    script = origin / "common" / "cmake" / "build-info-gen-cpp.cmake"
+    if name == "ik_llama.cpp" and not script.exists():
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(BUILD_INFO)
+    return origin
 
 
 def build(name):
