@@ -187,8 +187,8 @@ fn doctor_tests_every_kernel_of_every_set_and_finds_them_right() {
     let sets = got["processor"]["simd"].as_array().unwrap();
     assert_eq!(sets[..2], [json!("scalar"), json!("portable")]);
     let checks = got["checks"].as_array().unwrap();
-    // Products, vector operations and a text, in each set but the scalar one.
-    assert_eq!(checks.len(), 3 * (sets.len() - 1));
+    // Products, vector operations, attention and a text, in each set but the scalar one.
+    assert_eq!(checks.len(), 4 * (sets.len() - 1));
     let types = nine_tui::engine::dtype::DTYPES.iter().filter(|r| r.runs).count();
     for check in checks {
         assert_eq!(check["ok"], true, "{check}");
