@@ -104,6 +104,7 @@ fn tile<const Q: usize, const B: usize, const FMA: bool>(
 ) {
     let mut acc = [[[0f32; 16]; B]; Q];
     let q = q.map(|q| &q[..hd]);
+    #[allow(clippy::needless_range_loop)] // of every query and every block
     for j in 0..hd {
         for (b, keys) in keys.iter().enumerate() {
             let row = keys.load(j);

@@ -72,7 +72,7 @@ pub fn weights(dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Option<
             (0..n).for_each(|_| bytes.extend(bf16::from_f32(0.1 * rng.unit()).to_le_bytes()));
         }
         DType::Q8G => {
-            if cols % GROUP != 0 {
+            if !cols.is_multiple_of(GROUP) {
                 return None;
             }
             // −128 is no value of llama2.c's.

@@ -24,7 +24,8 @@ impl Spread {
             return Spread::default();
         };
         let half = s.len() / 2;
-        let median = if s.len() % 2 == 0 { (s[half - 1] + s[half]) / 2.0 } else { s[half] };
+        let median =
+            if s.len().is_multiple_of(2) { (s[half - 1] + s[half]) / 2.0 } else { s[half] };
         let spread = if median == 0.0 { 0.0 } else { (max - min) / median };
         Spread { median, min, max, spread }
     }

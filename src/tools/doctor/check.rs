@@ -4,7 +4,9 @@
 use serde::Serialize;
 
 use crate::engine::format::DEMO;
+use crate::engine::kernels::attend::BLOCK;
 use crate::engine::kernels::{Isa, Kernels};
+use crate::engine::kv::{KvCache, KvType, Shape, Side};
 use crate::engine::model::{Load, Model};
 use crate::engine::sampler::Params;
 use crate::engine::session::{Compute, Prompt, Session, Setup, Step};
@@ -107,6 +109,10 @@ pub fn all(control: &Control) -> Result<Vec<Check>> {
     for kernels in &sets {
         checks.push(ops(&scalar, kernels).check("vector operations".into(), kernels.isa().name()));
     }
+    for kernels in &sets {
+        let compared = attention(&scalar, kernels)?;
+        checks.push(compared.check("attention".into(), kernels.isa().name()));
+    }
     let said = say(&scalar, control)?;
     for kernels in &sets {
         control.check()?;
@@ -168,30 +174,70 @@ fn ops(scalar: &Kernels, kernels: &Kernels) -> Compared {
     let mut rng = Rng::new(7);
     for n in [1, 17, 64, 577] {
         let (x, y) = (rng.activations(n), rng.activations(n));
-        let near = |want: &[f32]| {
-            let want = want.to_vec();
-            move |i: usize| OP_TOLERANCE * (f64::from(want[i].abs()) + 1e-3)
-        };
         type Op = fn(&Kernels, &[f32], &[f32], &mut [f32]);
-        let each: [(&str, Op); 4] = [
-            ("rmsnorm", |k, x, y, out| k.rmsnorm(x, y, 1e-5, out)),
-            ("softmax", |k, _, _, out| {
+        // With each, whether its result is a sum, which may be far smaller than what is added.
+        let each: [(&str, bool, Op); 4] = [
+            ("rmsnorm", false, |k, x, y, out| k.rmsnorm(x, y, 1e-5, out)),
+            ("softmax", false, |k, _, _, out| {
                 k.softmax(out);
             }),
-            ("silu", |k, _, y, out| k.silu_mul(out, y)),
-            ("gelu", |k, _, y, out| k.gelu_mul(out, y)),
+            ("silu", false, |k, _, y, out| k.silu_mul(out, y)),
+            ("gelu", true, |k, _, y, out| k.gelu_mul(out, y)),
         ];
-        for (name, op) in each {
+        for (name, sum, op) in each {
             let (mut got, mut want) = (x.clone(), x.clone());
             op(kernels, &x, &y, &mut got);
             op(scalar, &x, &y, &mut want);
-            compared.numbers(&format!("{name} of {n}"), &got, &want, near(&want));
+            let allowed = |i: usize| {
+                let terms = if sum { x[i].abs() + y[i].abs() } else { 1e-9 };
+                OP_TOLERANCE * f64::from(want[i].abs() + terms)
+            };
+            compared.numbers(&format!("{name} of {n}"), &got, &want, allowed);
         }
         let size: f64 = x.iter().zip(&y).map(|(a, b)| f64::from((a * b).abs())).sum();
         let (got, want) = (kernels.dot(&x, &y), scalar.dot(&x, &y));
         compared.numbers(&format!("dot of {n}"), &[got], &[want], |_| OP_TOLERANCE * size);
     }
     compared
+}
+
+/// Attention over keys and values of every type: scores, and mixtures of values.
+fn attention(scalar: &Kernels, kernels: &Kernels) -> Result<Compared> {
+    const POSITIONS: usize = 3 * BLOCK - 5;
+    let mut compared = Compared::default();
+    let mut rng = Rng::new(8);
+    for (kind, head_dim) in KvType::ALL.into_iter().flat_map(|kind| [(kind, 64), (kind, 96)]) {
+        let shape = Shape { n_layer: 1, n_head_kv: 1, head_dim, n_ctx: POSITIONS };
+        let mut kv = KvCache::new(shape, kind)?;
+        for pos in 0..POSITIONS {
+            kv.put(0, Side::K, pos, &rng.activations(head_dim));
+            kv.put(0, Side::V, pos, &rng.activations(head_dim));
+        }
+        for queries in [1, 4, 7] {
+            let q = rng.activations(queries * head_dim);
+            let scores = |k: &Kernels| {
+                let mut out = vec![0f32; queries * 3 * BLOCK];
+                k.scores(&q, head_dim, kv.head(0, Side::K, 0), 0..3, &mut out);
+                out
+            };
+            let what = format!("{queries} queries of {head_dim}, {}", kind.name());
+            // Terms of a sum are below 4, and some dozens are added.
+            let allowed = OP_TOLERANCE * head_dim as f64;
+            let (got, want) = (scores(kernels), scores(scalar));
+            compared.numbers(&format!("scores of {what}"), &got, &want, |_| allowed);
+            let mix = |k: &Kernels| {
+                let mut out = vec![0f32; queries * head_dim];
+                let values = kv.head(0, Side::V, 0);
+                k.mix(&want, 3 * BLOCK, head_dim, values, 0..POSITIONS, &mut out);
+                out
+            };
+            let most = want.iter().fold(1f64, |a, v| a.max(f64::from(v.abs())));
+            let allowed = OP_TOLERANCE * POSITIONS as f64 * most;
+            let (got, want) = (mix(kernels), mix(scalar));
+            compared.numbers(&format!("mixtures of {what}"), &got, &want, |_| allowed);
+        }
+    }
+    Ok(compared)
 }
 
 /// What the embedded model says, the best token each time.
@@ -258,7 +304,7 @@ mod tests {
                 // The highest bits of a byte in the middle, which is never a scale's low byte.
                 let at = ROWS / 2 * dtype.bytes_of(cols as u64).unwrap() as usize + 33;
                 bytes[at] ^= 0xc0;
-                let bad = crate::engine::Tensor { data: bytes.into(), ..good };
+                let bad = crate::engine::Tensor { data: bytes.into(), ..good.clone() };
                 let size = want.iter().fold(0f64, |a, v| a.max(f64::from(v.abs())));
                 let mut c = Compared::default();
                 c.numbers("x", &out(&bad), &want, |_| TOLERANCE * size);
