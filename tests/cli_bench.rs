@@ -125,7 +125,10 @@ fn bench_measures_every_type_the_headline_and_the_softmax_modes() {
         for (i, row) in rows.iter().enumerate() {
             assert_eq!(row["type"], rows[0]["type"]);
             assert_eq!(row["m"], [1, 16, 64][i % 3]);
-            assert_eq!(row["own"], true, "{row}");
+            // Of all types only ggml's intermediate one, which no model file has, is left to
+            // portable code.
+            let own = row["type"] != "Q8_K" || row["simd"] == "scalar";
+            assert_eq!(row["own"], own, "{row}");
             assert!(row["gb_s"]["median"].as_f64().unwrap() > 0.0, "{row}");
             assert!(row["gop_s"].as_f64().unwrap() > 0.0, "{row}");
             // The same product in another set.
@@ -195,9 +198,15 @@ fn doctor_tests_every_kernel_of_every_set_and_finds_them_right() {
         assert!(check["off"].as_f64().unwrap() <= 1.0, "{check}");
         assert!(sets.contains(&check["simd"]), "{check}");
     }
-    let products = format!("products of {types} types, {types} of them");
+    // Portable code has kernels for all of them; the others have none for Q8_K.
+    let products = format!("products of {types} types");
     let lines = checks.iter().filter(|c| c["what"].as_str().unwrap().starts_with(&products));
     assert_eq!(lines.count(), sets.len() - 1);
+    for check in checks.iter().filter(|c| c["what"].as_str().unwrap().starts_with(&products)) {
+        let own = types - usize::from(check["simd"] != "portable");
+        let want = format!("{products}, {own} of them with kernels of this set");
+        assert_eq!(check["what"], want.as_str());
+    }
     // Sums in another order are other sums: a difference of nothing would be no comparison.
     assert!(checks.iter().any(|c| c["off"].as_f64().unwrap() > 0.0), "{checks:?}");
     let program = &got["paths"][0];

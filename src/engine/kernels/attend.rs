@@ -59,7 +59,7 @@ fn halves<const V: u8>(x: &[u16; 16]) -> [f32; 16] {
     x.map(widen_f16_one)
 }
 
-/// Adds q[j] · (16 numbers of `row`) to the 16 lanes of `acc`.
+/// Adds `q[j]` · (16 numbers of `row`) to the 16 lanes of `acc`.
 #[inline(always)]
 fn lanes<const FMA: bool>(q: f32, row: &[f32; 16], acc: &mut [f32; 16]) {
     for l in 0..16 {

@@ -168,7 +168,8 @@ impl Kernels {
     }
 
     /// The kernel for weights of a type as they lie in the file, and whether it is this set's own
-    /// (else a portable one stands in, unless there are panels; `info` and `bench` say so). `None`: the type cannot be multiplied at all.
+    /// (else a portable one stands in, unless there are panels; `info` and `bench` say so). `None`:
+    /// the type cannot be multiplied at all.
     pub fn matmul(&self, dtype: DType) -> Option<(MatMul, bool)> {
         let own = match self.isa {
             Isa::Scalar => scalar::matmul(dtype),

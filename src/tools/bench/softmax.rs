@@ -219,7 +219,8 @@ mod tests {
                 assert!((sum - 1.0).abs() < 1e-3, "{}: sum {sum}", mode.name);
                 let (absolute, relative) = errors(x, &p);
                 assert!(relative <= mode.bound, "{}: {relative:e}", mode.name);
-                assert!(absolute <= relative, "{}", mode.name);
+                // A probability below a billionth has no relative error here.
+                assert!(absolute <= relative + 1e-9, "{}", mode.name);
                 worst = worst.max(relative);
             }
             // A bound a hundred times too wide would hide a broken mode.

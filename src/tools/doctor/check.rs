@@ -301,8 +301,8 @@ mod tests {
                 };
                 let want = out(&good);
                 let mut bytes = good.data.to_vec();
-                // The highest bits of a byte in the middle, which is never a scale's low byte.
-                let at = ROWS / 2 * dtype.bytes_of(cols as u64).unwrap() as usize + 33;
+                // The highest bits of a byte in the middle: of no type is it the low byte of a float.
+                let at = ROWS / 2 * dtype.bytes_of(cols as u64).unwrap() as usize + 35;
                 bytes[at] ^= 0xc0;
                 let bad = crate::engine::Tensor { data: bytes.into(), ..good.clone() };
                 let size = want.iter().fold(0f64, |a, v| a.max(f64::from(v.abs())));
