@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::panels::{self, Format};
+use super::panels;
 use super::{Kernels, MatMul, Out, Rows, X};
 use crate::engine::dtype::DType;
 use crate::engine::quant;
@@ -97,12 +97,11 @@ impl Matrix {
     /// Packs the weights into panels, if the kernels have some for their type. What is only read
     /// row by row (embeddings) needs none.
     pub fn pack(mut self, kernels: &Kernels) -> Matrix {
-        let format = Format::of(self.dtype).filter(|f| self.cols.is_multiple_of(f.unit_cols()));
         let kernel = kernels.panels(self.dtype).filter(|_| !self.exact);
-        if let (Some(format), Some(kernel)) = (format, kernel)
+        if let (Some(panel), Some(kernel)) = (panels::bytes(self.dtype, self.cols), kernel)
             && let Some(data) = panels::pack(self.dtype, &self.data, self.cols)
         {
-            self.packed = Some(Packed { data, panel: format.panel(self.cols), kernel });
+            self.packed = Some(Packed { data, panel, kernel });
             self.fast = true;
         }
         self
@@ -273,7 +272,7 @@ impl Matrix {
         x: &X<'_>,
         out: Out,
     ) {
-        if self.exact && self.dtype != DType::F32 {
+        if self.exact {
             // The row is decoded once for all activations, then multiplied as f32.
             scratch.resize(self.cols.max(scratch.len()), 0.0);
             let w = &mut scratch[..self.cols];

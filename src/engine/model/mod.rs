@@ -103,9 +103,13 @@ impl Model {
         let layers = w.layers.iter().flat_map(|l| {
             [&l.attn_q, &l.attn_k, &l.attn_v, &l.attn_output, &l.ffn_gate, &l.ffn_up, &l.ffn_down]
         });
-        for m in layers.map(|l| &l.w).chain([&w.token_embd, &w.output.w]) {
+        // Embeddings are looked up, never multiplied.
+        let embd = (&w.token_embd, true);
+        for (m, fast) in
+            layers.map(|l| &l.w).chain([&w.output.w]).map(|m| (m, m.fast)).chain([embd])
+        {
             let e = by.entry(m.dtype).or_insert((0, true));
-            (e.0, e.1) = (e.0 + m.bytes() as u64, e.1 && m.fast);
+            (e.0, e.1) = (e.0 + m.bytes() as u64, e.1 && fast);
         }
         let mut all: Vec<_> = by.into_iter().map(|(t, (bytes, fast))| (t, bytes, fast)).collect();
         all.sort_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));

@@ -88,7 +88,7 @@ impl Report {
             let slow = if r.slow.is_empty() {
                 String::new()
             } else {
-                format!(" (scalar: {})", r.slow.join(", "))
+                format!(" (portable: {})", r.slow.join(", "))
             };
             vec![
                 visible(&r.model).replace(['\n', '\t'], " "),
@@ -155,7 +155,7 @@ impl Report {
 
     fn kernels(&self) -> Table {
         let row = |r: &kernels::Row| {
-            let simd = if r.own { r.simd.to_owned() } else { format!("{} (scalar)", r.simd) };
+            let simd = if r.own { r.simd.to_owned() } else { format!("{} (portable)", r.simd) };
             let m = r.m.to_string();
             let numbers = [r.gb_s.median, r.gop_s].map(digits);
             let [gb, gop] = numbers;

@@ -20,6 +20,8 @@
 //! | 2 bits | 2 × 64 | of half h: numbers of the fours 4h + i, at bits 2i |
 //! | 1 bit | 64 | numbers of all fours, at bit g |
 //!
+//! Floats lie column by column, 16 of them each.
+//!
 //! Numbers are made unsigned by a bias, which products take off again in integers.
 
 mod pack;
@@ -30,6 +32,18 @@ use crate::engine::dtype::DType;
 
 /// Rows of a panel.
 pub const ROWS: usize = 16;
+
+/// Bytes of a panel of a type; `None` for types and widths that have none.
+pub fn bytes(dtype: DType, cols: usize) -> Option<usize> {
+    match dtype {
+        DType::F32 => Some(ROWS * 4 * cols),
+        DType::F16 | DType::BF16 => Some(ROWS * 2 * cols),
+        _ => {
+            let format = Format::of(dtype)?;
+            cols.is_multiple_of(format.unit_cols()).then(|| format.panel(cols))
+        }
+    }
+}
 
 /// How scales are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +72,7 @@ pub struct Format {
 }
 
 impl Format {
-    /// The format of a type; `None` for types that are multiplied as they lie in the file.
+    /// The format of a quantized type; `None` for types without panels.
     pub const fn of(dtype: DType) -> Option<Format> {
         use Scales::{Half, Int16, Int32};
         let (bits, bias, levels, scales, min) = match dtype {

@@ -12,6 +12,8 @@ use crate::engine::quant::{
 
 /// A panel smaller than this is not worth a page of its own.
 const HUGE: usize = 2 << 20;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// A unit's scales, as the file has them: f16 bits, and for scaled scales a number for each run of
 /// 16 (equal pairs where runs are of 32).
@@ -85,10 +87,13 @@ impl Pack for Q6_K {
     }
 }
 
-/// Packs rows of `cols` numbers that lie back to back; `None` for types without panels. Rows that
-/// are missing in the last panel are zeros.
+/// Packs rows of `cols` numbers that lie back to back; `None` for types and widths without panels.
+/// Rows that are missing in the last panel are zeros.
 pub fn pack(dtype: DType, data: &[u8], cols: usize) -> Option<Bytes> {
+    super::bytes(dtype, cols)?;
     Some(match dtype {
+        DType::F32 => floats::<4>(data, cols),
+        DType::F16 | DType::BF16 => floats::<2>(data, cols),
         DType::Q4_0 => rows::<Q4_0>(data, cols),
         DType::Q4_1 => rows::<Q4_1>(data, cols),
         DType::Q5_0 => rows::<Q5_0>(data, cols),
@@ -108,18 +113,39 @@ pub fn pack(dtype: DType, data: &[u8], cols: usize) -> Option<Bytes> {
 fn rows<B: Pack>(data: &[u8], cols: usize) -> Bytes {
     let Some(format) = Format::of(B::DTYPE) else { return Bytes::new() };
     let row_bytes = cols / B::LEN * size_of::<B>();
-    let (panel, n) = (format.panel(cols), data.len() / row_bytes.max(1));
-    let fill = |out: &mut [u8]| {
-        let panels = out.par_chunks_exact_mut(panel.max(1)).enumerate();
-        panels.for_each(|(i, out)| {
-            let first = i * ROWS;
-            for r in first..n.min(first + ROWS) {
-                let row = quant::blocks::<B>(&data[r * row_bytes..(r + 1) * row_bytes]);
-                for (block, unit) in row.iter().zip(out.chunks_exact_mut(format.unit())) {
-                    put(&format, block, r - first, unit);
-                }
+    interleave(data, row_bytes, format.panel(cols), |rows, out| {
+        for (r, row) in rows.chunks_exact(row_bytes).enumerate() {
+            let row = quant::blocks::<B>(row);
+            for (block, unit) in row.iter().zip(out.chunks_exact_mut(format.unit())) {
+                put(&format, block, r, unit);
             }
-        });
+        }
+    })
+}
+
+/// Floats of `N` bytes.
+fn floats<const N: usize>(data: &[u8], cols: usize) -> Bytes {
+    interleave(data, N * cols, ROWS * N * cols, |rows, out| {
+        let out = out.as_chunks_mut::<N>().0.as_chunks_mut::<ROWS>().0;
+        for (r, row) in rows.chunks_exact(N * cols).enumerate() {
+            for (to, v) in out.iter_mut().zip(row.as_chunks::<N>().0) {
+                to[r] = *v;
+            }
+        }
+    })
+}
+
+/// Makes panels of `panel` bytes; `put` gets the rows of each, and the place for it, zeroed.
+fn interleave(
+    data: &[u8],
+    row_bytes: usize,
+    panel: usize,
+    put: impl Fn(&[u8], &mut [u8]) + Sync,
+) -> Bytes {
+    let n = data.len() / row_bytes.max(1);
+    let fill = |out: &mut [u8]| {
+        let rows = data.par_chunks((ROWS * row_bytes).max(1));
+        out.par_chunks_exact_mut(panel.max(1)).zip(rows).for_each(|(out, rows)| put(rows, out));
     };
     let bytes = n.div_ceil(ROWS) * panel;
     // Large matrices lie in large pages, where the system has them: one look-up for 2 MiB.
@@ -131,9 +157,11 @@ fn rows<B: Pack>(data: &[u8], cols: usize) -> Bytes {
         fill(&mut map);
         return Bytes::from_owner(map);
     }
-    let mut out = vec![0u8; bytes];
-    fill(&mut out);
-    out.into()
+    // Vectors that cross cache lines cost two loads.
+    let mut out = vec![0u8; bytes + LINE];
+    let at = out.as_ptr().align_offset(LINE).min(LINE);
+    fill(&mut out[at..at + bytes]);
+    Bytes::from(out).slice(at..at + bytes)
 }
 
 /// Puts one row's block into its unit; the unit's bytes of this row are zeros before.

@@ -1,13 +1,18 @@
-//! F32, F16 and BF16 weights with f32 activations: widen 8 at a time, multiply, add.
+//! Panels of F32, F16 and BF16 with f32 activations: 8 weights of a column, widened, times one
+//! activation, broadcast.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
-use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::super::tile::{self, Product};
-use super::load::{load8, load8_part, load128, load256, total};
+use super::super::tile::row;
+use super::load::{load128, load256};
+use crate::engine::kernels::panels::ROWS;
 use crate::engine::kernels::{Out, Rows, X};
+
+/// Activation rows of a wide tile: each has two sums for each half of the panel, and 12 sums, two
+/// weights and an activation fit the 16 registers.
+const WIDE: usize = 3;
 
 /// A weight type of which 8 numbers are `N` bytes.
 pub(super) trait Widen<const N: usize> {
@@ -16,57 +21,86 @@ pub(super) trait Widen<const N: usize> {
     unsafe fn widen(bytes: &[u8; N]) -> __m256;
 }
 
-/// The kernel of a floating-point type.
-pub(super) struct Float<T, const N: usize>(PhantomData<T>);
-
-impl<T: Widen<N>, const N: usize> Product for Float<T, N> {
-    /// Two sums a product: there are 16 registers, and four products go side by side.
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn tile<const M: usize>(
-        w: &Rows<'_>,
-        rows: Range<usize>,
-        x: &X<'_>,
-        first: usize,
-        out: Out,
-    ) {
-        let mut xs = [(&[] as &[[f32; 8]], &[] as &[f32]); M];
-        for (m, xs) in xs.iter_mut().enumerate() {
-            *xs = tile::row(x.f, x.cols, first + m).as_chunks();
+/// The kernel of a floating-point type's panels.
+///
+/// # Safety
+/// That of [`crate::engine::kernels::MatMul`], for panels.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn matmul<T: Widen<N>, const N: usize>(
+    w: &Rows<'_>,
+    rows: Range<usize>,
+    x: &X<'_>,
+    out: Out,
+) {
+    for first in rows.clone().step_by(ROWS) {
+        let panel = &w.data[first / ROWS * w.row_bytes..][..w.row_bytes];
+        let n = rows.end.min(first + ROWS) - first;
+        let mut i = 0;
+        while x.m - i >= WIDE {
+            tile::<T, N, WIDE>(panel, x, i, first, n, out);
+            i += WIDE;
         }
-        for r in rows {
-            let (all, w_rest) = tile::row(w.data, w.row_bytes, r).as_chunks::<N>();
-            let (twos, few) = all.as_chunks::<2>();
-            let mut sums = [[_mm256_setzero_ps(); 2]; M];
-            for (i, two) in twos.iter().enumerate() {
-                for (k, bytes) in two.iter().enumerate() {
-                    // SAFETY: this function has the instruction set.
-                    let w = unsafe { T::widen(bytes) };
-                    for (sums, xs) in sums.iter_mut().zip(&xs) {
-                        sums[k] = _mm256_fmadd_ps(w, load8(&xs.0[2 * i + k]), sums[k]);
-                    }
+        match x.m - i {
+            2 => tile::<T, N, 2>(panel, x, i, first, n, out),
+            1 => tile::<T, N, 1>(panel, x, i, first, n, out),
+            _ => {}
+        }
+    }
+}
+
+/// A panel with `M` activation rows from `i` on; the first `n` of its rows are wanted.
+///
+/// Each product is two sums, of the even columns and the odd: with both halves of a panel four
+/// multiply-adds are under way even for one activation row, and its sums equal those of three.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn tile<T: Widen<N>, const N: usize, const M: usize>(
+    panel: &[u8],
+    x: &X<'_>,
+    i: usize,
+    first: usize,
+    n: usize,
+    out: Out,
+) {
+    let (twos, rest) = panel.as_chunks::<N>().0.as_chunks::<2>().0.as_chunks::<2>();
+    let mut xs = [(&[] as &[[f32; 2]], &[] as &[f32]); M];
+    for (m, xs) in xs.iter_mut().enumerate() {
+        let (f, r) = row(x.f, x.cols, i + m).as_chunks();
+        *xs = (&f[..twos.len()], &r[..rest.len()]);
+    }
+    let mut acc = [[[_mm256_setzero_ps(); 2]; 2]; M];
+    for (c, two) in twos.iter().enumerate() {
+        for k in 0..2 {
+            // SAFETY: this function has the instruction set.
+            let w = unsafe { [T::widen(&two[k][0]), T::widen(&two[k][1])] };
+            for (acc, xs) in acc.iter_mut().zip(&xs) {
+                let x = _mm256_set1_ps(xs.0[c][k]);
+                for (acc, w) in acc[k].iter_mut().zip(w) {
+                    *acc = _mm256_fmadd_ps(w, x, *acc);
                 }
             }
-            if let [bytes] = few {
-                // SAFETY: this function has the instruction set.
-                let w = unsafe { T::widen(bytes) };
-                for (sums, xs) in sums.iter_mut().zip(&xs) {
-                    sums[0] = _mm256_fmadd_ps(w, load8(&xs.0[2 * twos.len()]), sums[0]);
-                }
+        }
+    }
+    if let [last] = rest {
+        // SAFETY: this function has the instruction set.
+        let w = unsafe { [T::widen(&last[0]), T::widen(&last[1])] };
+        for (acc, xs) in acc.iter_mut().zip(&xs) {
+            let x = _mm256_set1_ps(xs.1[0]);
+            for (acc, w) in acc[0].iter_mut().zip(w) {
+                *acc = _mm256_fmadd_ps(w, x, *acc);
             }
-            if !w_rest.is_empty() {
-                let mut bytes = [0; N];
-                bytes[..w_rest.len()].copy_from_slice(w_rest);
-                // SAFETY: this function has the instruction set.
-                let w = unsafe { T::widen(&bytes) };
-                for (sums, xs) in sums.iter_mut().zip(&xs) {
-                    sums[1] = _mm256_fmadd_ps(w, load8_part(xs.1), sums[1]);
-                }
-            }
-            for (m, [a, b]) in sums.into_iter().enumerate() {
-                let sum = _mm256_add_ps(a, b);
-                // SAFETY: `r` and `first + m` are rows of this product.
-                unsafe { out.put(first + m, r, total(sum)) };
-            }
+        }
+    }
+    for (m, [even, odd]) in acc.into_iter().enumerate() {
+        let mut sums = [[0f32; 8]; 2];
+        for ((sums, even), odd) in sums.iter_mut().zip(even).zip(odd) {
+            // SAFETY: there is room for 8 numbers.
+            unsafe { _mm256_storeu_ps(sums.as_mut_ptr(), _mm256_add_ps(even, odd)) };
+        }
+        for (r, sum) in sums.as_flattened().iter().take(n).enumerate() {
+            // SAFETY: rows `first..first + n` of activation row `i + m` are entries of this
+            // product.
+            unsafe { out.put(i + m, first + r, *sum) };
         }
     }
 }

@@ -65,12 +65,3 @@ pub(super) fn store8(v: __m256) -> [f32; 8] {
     unsafe { _mm256_storeu_ps(a.as_mut_ptr(), v) };
     a
 }
-
-/// The sum of all lanes: halves, then quarters, then neighbours.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn total(v: __m256) -> f32 {
-    let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
-}

@@ -10,6 +10,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::tile::fours;
+use super::float::{self, BF16, F16, F32};
 use super::load::{load128, load256};
 use crate::engine::dtype::DType;
 use crate::engine::kernels::panels::{Format, ROWS, Scales};
@@ -24,6 +25,15 @@ const HALF: usize = ROWS / 2;
 /// The kernel of a packed type. `Rows::data` are panels, `row_bytes` the bytes of one; ranges
 /// begin at panels.
 pub(in crate::engine::kernels) fn panels(dtype: DType) -> Option<MatMul> {
+    Some(match dtype {
+        DType::F32 => float::matmul::<F32, 32>,
+        DType::F16 => float::matmul::<F16, 16>,
+        DType::BF16 => float::matmul::<BF16, 16>,
+        _ => return quantized(dtype),
+    })
+}
+
+fn quantized(dtype: DType) -> Option<MatMul> {
     macro_rules! kernels {
         ($($name:ident),*) => {
             match dtype {

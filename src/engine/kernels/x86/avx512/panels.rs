@@ -9,6 +9,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::tile::fours;
+use super::float::{self, BF16, F16, F32};
 use super::load::{load128, load256, load512};
 use crate::engine::dtype::DType;
 use crate::engine::kernels::panels::{Format, ROWS, Scales};
@@ -22,6 +23,15 @@ const WIDE: usize = 8;
 /// The kernel of a packed type. `Rows::data` are panels, `row_bytes` the bytes of one; ranges
 /// begin at panels.
 pub(in crate::engine::kernels) fn panels(dtype: DType) -> Option<MatMul> {
+    Some(match dtype {
+        DType::F32 => float::matmul::<F32, 64>,
+        DType::F16 => float::matmul::<F16, 32>,
+        DType::BF16 => float::matmul::<BF16, 32>,
+        _ => return quantized(dtype),
+    })
+}
+
+fn quantized(dtype: DType) -> Option<MatMul> {
     macro_rules! kernels {
         ($($name:ident),*) => {
             match dtype {
