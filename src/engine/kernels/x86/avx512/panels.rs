@@ -16,9 +16,9 @@ use crate::engine::kernels::panels::{Format, ROWS, Scales};
 use crate::engine::kernels::{MatMul, Out, Rows, X};
 use crate::engine::quant::IQ4_LEVELS;
 
-/// Activation rows of a wide tile: weights are unpacked once for all of them, and their sums and a
-/// step's weights fit the 32 registers.
-const WIDE: usize = 8;
+/// Activation rows of a wide tile: each is loaded once for two panels, whose weights are unpacked
+/// once for all of them, and its sums fit the 32 registers.
+const WIDE: usize = 4;
 
 /// The kernel of a packed type. `Rows::data` are panels, `row_bytes` the bytes of one; ranges
 /// begin at panels.
@@ -49,6 +49,17 @@ fn quantized(dtype: DType) -> Option<MatMul> {
     Some(kernels!(Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K))
 }
 
+/// [`IQ4_LEVELS`], made unsigned by their bias of 128.
+const LEVELS: [u8; 16] = {
+    let mut levels = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        levels[i] = IQ4_LEVELS[i] as u8 ^ 0x80;
+        i += 1;
+    }
+    levels
+};
+
 /// A format, known when the kernel is compiled.
 trait Packed {
     const F: Format;
@@ -58,25 +69,42 @@ trait Packed {
 /// That of [`MatMul`], for panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
 unsafe fn matmul<P: Packed>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out) {
-    for first in rows.clone().step_by(ROWS) {
-        let panel = &w.data[first / ROWS * w.row_bytes..][..w.row_bytes];
-        let n = rows.end.min(first + ROWS) - first;
-        let mut i = 0;
-        while x.m - i >= WIDE {
-            tile::<P, WIDE>(panel, x, i, first, n, out);
-            i += WIDE;
+    let panel = |first: usize| &w.data[first / ROWS * w.row_bytes..][..w.row_bytes];
+    let mut first = rows.start;
+    // One activation row reads one stream of weights: memory is fastest so.
+    if x.m >= WIDE {
+        while first + ROWS < rows.end {
+            let two = [panel(first), panel(first + ROWS)];
+            sweep::<P, 2>(two, x, first, rows.end, out);
+            first += 2 * ROWS;
         }
-        if x.m - i >= 4 {
-            tile::<P, 4>(panel, x, i, first, n, out);
-            i += 4;
-        }
-        if x.m - i >= 2 {
-            tile::<P, 2>(panel, x, i, first, n, out);
-            i += 2;
-        }
-        if i < x.m {
-            tile::<P, 1>(panel, x, i, first, n, out);
-        }
+    }
+    for first in (first..rows.end).step_by(ROWS) {
+        sweep::<P, 1>([panel(first)], x, first, rows.end, out);
+    }
+}
+
+/// `N` panels with all activation rows; rows from `end` on are not wanted.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+fn sweep<P: Packed, const N: usize>(
+    panels: [&[u8]; N],
+    x: &X<'_>,
+    first: usize,
+    end: usize,
+    out: Out,
+) {
+    let mut i = 0;
+    while x.m - i >= WIDE {
+        tile::<P, N, WIDE>(panels, x, i, first, end, out);
+        i += WIDE;
+    }
+    if x.m - i >= 2 {
+        tile::<P, N, 2>(panels, x, i, first, end, out);
+        i += 2;
+    }
+    if i < x.m {
+        tile::<P, N, 1>(panels, x, i, first, end, out);
     }
 }
 
@@ -89,15 +117,15 @@ struct Act<'a> {
     n: &'a [[i32; 2]],
 }
 
-/// A panel with `M` activation rows from `i` on; the first `n` of its rows are wanted.
+/// `N` panels with `M` activation rows from `i` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-fn tile<P: Packed, const M: usize>(
-    panel: &[u8],
+fn tile<P: Packed, const N: usize, const M: usize>(
+    panels: [&[u8]; N],
     x: &X<'_>,
     i: usize,
     first: usize,
-    n: usize,
+    end: usize,
     out: Out,
 ) {
     let f = const { P::F };
@@ -107,58 +135,45 @@ fn tile<P: Packed, const M: usize>(
         let groups = (i + m) * 2 * steps..(i + m + 1) * 2 * steps;
         let q = &x.q[(i + m) * x.cols..(i + m + 1) * x.cols];
         *act = Act {
-            q: fours(q),
-            d: x.d[groups.clone()].as_chunks().0,
-            s: x.s[groups.clone()].as_chunks().0,
-            n: x.n[groups].as_chunks().0,
+            q: &fours(q)[..steps],
+            d: &x.d[groups.clone()].as_chunks().0[..steps],
+            s: &x.s[groups.clone()].as_chunks().0[..steps],
+            n: &x.n[groups].as_chunks().0[..steps],
         };
     }
-    let mut acc = [_mm512_setzero_ps(); M];
-    let zero = _mm512_setzero_ps();
-    let mut step = 0;
-    for unit in panel.chunks_exact(f.unit()) {
-        let (head, mut rest) = unit.split_at(f.head());
-        let d = halves(head);
-        let min = if f.min { halves(&head[32..]) } else { zero };
-        for _ in 0..f.unit_cols() / 32 {
-            let n = f.step_scales();
-            let (scales, after) = rest.split_at(if f.min { 2 * n } else { n });
-            let (bits, after) = after.split_at(f.bits * 64);
-            rest = after;
-            // Scales and minima of the two groups of activations.
-            let (a, b) = match f.scales {
-                Scales::Half => ([d; 2], [min; 2]),
-                Scales::Int32 => {
-                    let a = _mm512_mul_ps(d, signed(scales));
-                    let b = if f.min { _mm512_mul_ps(min, unsigned(&scales[n..])) } else { zero };
-                    ([a; 2], [b; 2])
-                }
-                Scales::Int16 => {
-                    let a = [0, ROWS].map(|at| &scales[at..]);
-                    let a = [_mm512_mul_ps(d, signed(a[0])), _mm512_mul_ps(d, signed(a[1]))];
-                    let mut b = [zero; 2];
-                    if f.min {
-                        b[0] = _mm512_mul_ps(min, unsigned(&scales[n..]));
-                        b[1] = _mm512_mul_ps(min, unsigned(&scales[n + ROWS..]));
-                    }
-                    (a, b)
-                }
-            };
-            let w = unpack::<P>(bits);
-            for (acc, act) in acc.iter_mut().zip(&acts) {
-                let (q, d, s, n) = (&act.q[step], &act.d[step], &act.s[step], &act.n[step]);
-                let mut t = [zero; 2];
+    let mut acc = [[_mm512_setzero_ps(); M]; N];
+    let unit_steps = f.unit_cols() / 32;
+    for step in 0..steps {
+        let (unit, at) = (step / unit_steps * f.unit(), step % unit_steps * f.step());
+        let mut heads = [&[] as &[u8]; N];
+        let mut scales = [&[] as &[u8]; N];
+        let mut bits = [&[] as &[u8]; N];
+        for p in 0..N {
+            let (head, rest) = panels[p][unit..unit + f.unit()].split_at(f.head());
+            let (s, b) = rest[at..at + f.step()].split_at(f.step() - f.bits * 64);
+            (heads[p], scales[p], bits[p]) = (head, s, b);
+        }
+        let mut sums = [[[_mm512_setzero_si512(); 2]; M]; N];
+        if f.bias != 0 {
+            for (m, act) in acts.iter().enumerate() {
                 for h in 0..2 {
-                    let mut sum = _mm512_setzero_si512();
-                    if f.bias != 0 {
-                        sum = _mm512_set1_epi32(n[h].wrapping_mul(-f.bias));
+                    let bias = biased(&f, act.n[step][h]);
+                    for sums in &mut sums {
+                        sums[m][h] = bias;
                     }
-                    for k in 0..4 {
-                        let q = _mm512_set1_epi32(i32::from_le_bytes(q[4 * h + k]));
-                        sum = _mm512_dpbusd_epi32(sum, w[4 * h + k], q);
-                    }
-                    t[h] = _mm512_cvtepi32_ps(sum);
                 }
+            }
+        }
+        dots::<P, N, M, 0>(bits, &acts, step, &mut sums);
+        dots::<P, N, M, 1>(bits, &acts, step, &mut sums);
+        dots::<P, N, M, 2>(bits, &acts, step, &mut sums);
+        dots::<P, N, M, 3>(bits, &acts, step, &mut sums);
+        for p in 0..N {
+            let (a, b) = factors(&f, heads[p], scales[p]);
+            for (m, act) in acts.iter().enumerate() {
+                let (d, s, acc) = (&act.d[step], &act.s[step], &mut acc[p][m]);
+                let [t, u] = sums[p][m];
+                let t = [_mm512_cvtepi32_ps(t), _mm512_cvtepi32_ps(u)];
                 if f.scales == Scales::Int16 {
                     for h in 0..2 {
                         let t = _mm512_mul_ps(t[h], _mm512_set1_ps(d[h]));
@@ -174,13 +189,84 @@ fn tile<P: Packed, const M: usize>(
                     *acc = _mm512_fmadd_ps(b[1], _mm512_set1_ps(s[1]), *acc);
                 }
             }
-            step += 1;
         }
     }
-    let mask = ((1u32 << n) - 1) as __mmask16;
-    for (m, acc) in acc.into_iter().enumerate() {
-        // SAFETY: rows `first..first + n` of activation row `i + m` are entries of this product.
-        unsafe { _mm512_mask_storeu_ps(out.ptr.add((i + m) * out.ld + first), mask, acc) };
+    for (p, acc) in acc.iter().enumerate() {
+        let first = first + p * ROWS;
+        let mask = ((1u32 << (end - first).min(ROWS)) - 1) as __mmask16;
+        for (m, acc) in acc.iter().enumerate() {
+            // SAFETY: the rows from `first` on and before `end` are entries of this product.
+            unsafe { _mm512_mask_storeu_ps(out.ptr.add((i + m) * out.ld + first), mask, *acc) };
+        }
+    }
+}
+
+/// Adds the products of the fours `K` and `K + 4` of a step; `K` is a constant because shifts by
+/// variables cost three times as much.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+fn dots<P: Packed, const N: usize, const M: usize, const K: usize>(
+    bits: [&[u8]; N],
+    acts: &[Act<'_>; M],
+    step: usize,
+    sums: &mut [[[__m512i; 2]; M]; N],
+) {
+    let mut w = [[_mm512_setzero_si512(); 2]; N];
+    for (w, bits) in w.iter_mut().zip(bits) {
+        *w = pair::<P, K>(bits);
+    }
+    for (m, act) in acts.iter().enumerate() {
+        for h in 0..2 {
+            let q = _mm512_set1_epi32(i32::from_le_bytes(act.q[step][4 * h + K]));
+            for (sums, w) in sums.iter_mut().zip(&w) {
+                sums[m][h] = _mm512_dpbusd_epi32(sums[m][h], w[h], q);
+            }
+        }
+    }
+}
+
+/// Scales and minima of a step's two groups of activations.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+fn factors(f: &Format, head: &[u8], scales: &[u8]) -> ([__m512; 2], [__m512; 2]) {
+    let zero = _mm512_setzero_ps();
+    let d = halves(head);
+    let min = if f.min { halves(&head[32..]) } else { zero };
+    let n = f.step_scales();
+    match f.scales {
+        Scales::Half => ([d; 2], [min; 2]),
+        Scales::Int32 => {
+            let a = _mm512_mul_ps(d, signed(scales));
+            let b = if f.min { _mm512_mul_ps(min, unsigned(&scales[n..])) } else { zero };
+            ([a; 2], [b; 2])
+        }
+        Scales::Int16 => {
+            let (one, two) = (signed(scales), signed(&scales[ROWS..]));
+            let a = [_mm512_mul_ps(d, one), _mm512_mul_ps(d, two)];
+            let mut b = [zero; 2];
+            if f.min {
+                b[0] = _mm512_mul_ps(min, unsigned(&scales[n..]));
+                b[1] = _mm512_mul_ps(min, unsigned(&scales[n + ROWS..]));
+            }
+            (a, b)
+        }
+    }
+}
+
+/// −bias · n in all lanes; biases are powers of two.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn biased(f: &Format, n: i32) -> __m512i {
+    let n = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_set1_epi32(n));
+    match f.bias {
+        4 => _mm512_slli_epi32::<2>(n),
+        8 => _mm512_slli_epi32::<3>(n),
+        16 => _mm512_slli_epi32::<4>(n),
+        32 => _mm512_slli_epi32::<5>(n),
+        _ => {
+            debug_assert_eq!(f.bias, 128);
+            _mm512_slli_epi32::<7>(n)
+        }
     }
 }
 
@@ -214,38 +300,29 @@ fn unsigned(bytes: &[u8]) -> __m512 {
     }
 }
 
-/// The eight fours of a step, unsigned.
+/// The fours `K` and `K + 4` of a step, unsigned; `K` < 4.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn unpack<P: Packed>(bits: &[u8]) -> [__m512i; 8] {
+fn pair<P: Packed, const K: usize>(bits: &[u8]) -> [__m512i; 2] {
     let f = const { P::F };
-    let planes = bits.as_chunks::<64>().0;
-    let mut w = [_mm512_setzero_si512(); 8];
+    let planes = &bits.as_chunks::<64>().0[..f.bits];
     if f.bits == 8 {
-        for (w, plane) in w.iter_mut().zip(planes) {
-            *w = load512(plane);
-        }
-        return w;
+        return [load512(&planes[K]), load512(&planes[K + 4])];
     }
+    let mut w = [_mm512_setzero_si512(); 2];
     let mut at = 0;
     if f.bits >= 4 {
         let low = _mm512_set1_epi8(15);
-        for i in 0..4 {
-            let z = load512(&planes[i]);
-            w[i] = _mm512_and_si512(z, low);
-            w[i + 4] = _mm512_and_si512(_mm512_srli_epi16::<4>(z), low);
-        }
+        let z = load512(&planes[K]);
+        w = [_mm512_and_si512(z, low), _mm512_and_si512(_mm512_srli_epi16::<4>(z), low)];
         at = 4;
     }
     if matches!(f.bits, 2 | 3 | 6) {
         let shift = if f.bits == 6 { 4 } else { 0 };
         let crumb = _mm512_set1_epi8(3 << shift);
-        for h in 0..2 {
-            let z = load512(&planes[at + h]);
-            for i in 0..4 {
-                let z = moved(z, 2 * i as u32, shift);
-                w[4 * h + i] = _mm512_or_si512(w[4 * h + i], _mm512_and_si512(z, crumb));
-            }
+        for (h, w) in w.iter_mut().enumerate() {
+            let z = moved(load512(&planes[at + h]), 2 * K as u32, shift);
+            *w = _mm512_or_si512(*w, _mm512_and_si512(z, crumb));
         }
         at += 2;
     }
@@ -253,16 +330,14 @@ fn unpack<P: Packed>(bits: &[u8]) -> [__m512i; 8] {
         let shift = f.bits as u32 - 1;
         let bit = _mm512_set1_epi8(1 << shift);
         let z = load512(&planes[at]);
-        for (g, w) in w.iter_mut().enumerate() {
-            *w = _mm512_or_si512(*w, _mm512_and_si512(moved(z, g as u32, shift), bit));
+        for (h, w) in w.iter_mut().enumerate() {
+            let z = moved(z, (4 * h + K) as u32, shift);
+            *w = _mm512_or_si512(*w, _mm512_and_si512(z, bit));
         }
     }
     if f.levels {
-        let biased = IQ4_LEVELS.map(|l| (i32::from(l) + f.bias) as u8);
-        let table = _mm512_broadcast_i32x4(load128(&biased));
-        for w in &mut w {
-            *w = _mm512_shuffle_epi8(table, *w);
-        }
+        let table = _mm512_broadcast_i32x4(load128(&LEVELS));
+        w = [_mm512_shuffle_epi8(table, w[0]), _mm512_shuffle_epi8(table, w[1])];
     }
     w
 }
