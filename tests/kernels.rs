@@ -264,18 +264,18 @@ fn activations_are_quantized_to_the_same_bits_by_every_instruction_set() {
             let sums = if group == quant::ACT_GROUP { n / group } else { 0 };
             let run = |quantize: &Quantize<'_>| {
                 let (mut q, mut d) = (vec![99i8; n], vec![9f32; n / group]);
-                let mut s = vec![9f32; sums];
-                quantize(&mut q, &mut d, &mut s);
+                let (mut n, mut s) = (vec![9; sums], vec![9f32; sums]);
+                quantize(&mut q, &mut d, &mut n, &mut s);
                 assert!(q.iter().all(|q| *q != -128), "group {group} round {round}");
                 let bits = |v: Vec<f32>| -> Vec<Option<u32>> {
                     // One NaN is as good as another.
                     v.into_iter().map(|v| (!v.is_nan()).then_some(v.to_bits())).collect()
                 };
-                (q, bits(d), bits(s))
+                (q, n, bits(d), bits(s))
             };
-            let want = run(&|q, d, s| quant::quantize_acts(&x, group, q, d, s));
+            let want = run(&|q, d, n, s| quant::quantize_acts(&x, group, q, d, n, s));
             for kernels in all() {
-                let got = run(&|q, d, s| kernels.quantize_acts(&x, group, q, d, s));
+                let got = run(&|q, d, n, s| kernels.quantize_acts(&x, group, q, d, n, s));
                 assert_eq!(got, want, "{} group {group} round {round}", kernels.isa().name());
             }
         }
@@ -330,7 +330,7 @@ fn every_type_of_the_table_that_runs_has_a_kernel_and_no_other_has() {
     }
 }
 
-type Quantize<'a> = dyn Fn(&mut [i8], &mut [f32], &mut [f32]) + 'a;
+type Quantize<'a> = dyn Fn(&mut [i8], &mut [f32], &mut [i32], &mut [f32]) + 'a;
 
 /// The instruction sets of this processor.
 fn all() -> impl Iterator<Item = Kernels> {
@@ -429,7 +429,7 @@ impl Kind {
             _ => quant::ACT_GROUP,
         };
         let (mut q, mut d) = (vec![0i8; x.len()], vec![0f32; x.len() / group]);
-        quant::quantize_acts(x, group, &mut q, &mut d, &mut []);
+        quant::quantize_acts(x, group, &mut q, &mut d, &mut [], &mut []);
         let scaled = q.iter().enumerate();
         scaled.map(|(i, q)| f64::from(*q) * f64::from(d[i / group])).collect()
     }

@@ -131,8 +131,8 @@ fn a_block_product_is_the_documented_sum_bit_for_bit() {
         let blocks = quant::blocks::<B>(&v.bytes);
         let x: Vec<f32> = (0..v.numbers.len()).map(|i| (i as f32 * 0.7).sin()).collect();
         let (mut q, mut d) = (vec![0i8; x.len()], vec![0f32; x.len() / 16]);
-        let mut s = vec![0f32; x.len() / 16];
-        quant::quantize_acts(&x, 16, &mut q, &mut d, &mut s);
+        let (mut n, mut s) = (vec![0; x.len() / 16], vec![0f32; x.len() / 16]);
+        quant::quantize_acts(&x, 16, &mut q, &mut d, &mut n, &mut s);
         let (mut t, mut p) = (0f32, Parts::ZERO);
         for i in (0..x.len()).step_by(16) {
             blocks[i / B::LEN].unpack(&mut p);
@@ -170,14 +170,14 @@ fn activations_round_half_away_from_zero() {
     // d is 1, so that q is x rounded.
     let mut x = [0f32; 16];
     x[..8].copy_from_slice(&[127.0, 0.5, -0.5, 1.5, -1.5, 2.4999998, 126.5, -126.5]);
-    let (mut q, mut d, mut s) = ([9i8; 16], [9f32; 1], [9f32; 1]);
-    quant::quantize_acts(&x, 16, &mut q, &mut d, &mut s);
+    let (mut q, mut d, mut n, mut s) = ([9i8; 16], [9f32; 1], [9], [9f32; 1]);
+    quant::quantize_acts(&x, 16, &mut q, &mut d, &mut n, &mut s);
     assert_eq!(d, [1.0]);
     assert_eq!(q[..9], [127, 1, -1, 2, -2, 2, 127, -127, 0]);
-    assert_eq!(s, [129.0]);
+    assert_eq!((n, s), ([129], [129.0]));
 
-    quant::quantize_acts(&[0.0; 16], 16, &mut q, &mut d, &mut s);
-    assert_eq!((q, d, s), ([0; 16], [0.0], [0.0]));
+    quant::quantize_acts(&[0.0; 16], 16, &mut q, &mut d, &mut n, &mut s);
+    assert_eq!((q, d, n, s), ([0; 16], [0.0], [0], [0.0]));
 }
 
 proptest! {
@@ -187,7 +187,7 @@ proptest! {
         group in prop::sample::select(vec![4usize, 8, 16, 32, 64]),
     ) {
         let (mut q, mut d) = (vec![0i8; 64], vec![0f32; 64 / group]);
-        quant::quantize_acts(&x, group, &mut q, &mut d, &mut []);
+        quant::quantize_acts(&x, group, &mut q, &mut d, &mut [], &mut []);
         for i in 0..64 {
             let step = d[i / group];
             let off = (f32::from(q[i]) * step - x[i]).abs();
@@ -203,7 +203,7 @@ proptest! {
         let x: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
         let n = x.len() / group * group;
         let (mut q, mut d) = (vec![0i8; n], vec![0f32; n / group]);
-        quant::quantize_acts(&x[..n], group, &mut q, &mut d, &mut []);
+        quant::quantize_acts(&x[..n], group, &mut q, &mut d, &mut [], &mut []);
         prop_assert!(q.iter().all(|q| *q >= -127));
         let mut blocks = [0u8; 68];
         quant::quantize_q8_0(&x, &mut blocks);

@@ -128,33 +128,89 @@ impl Workers {
         }
     }
 
-    /// [`Workers::split`] over pieces of `piece` elements of a slice: `body` gets the number of
-    /// the first piece and the pieces themselves.
+    /// [`Workers::split`] over `n` rows of slices: `body` gets the number of the first row and the
+    /// rows themselves, of each slice those that are as many `n`-ths of it.
     #[allow(unsafe_code)]
-    pub fn split_mut<T: Send>(
+    pub fn split_mut<R: Rows>(
         &self,
-        data: &mut [T],
-        piece: usize,
+        n: usize,
         min: usize,
-        body: &(dyn Fn(&mut Scratch, usize, &mut [T]) + Sync),
+        rows: R,
+        body: &(dyn Fn(&mut Scratch, usize, R::Part) + Sync),
     ) {
-        struct Base<T>(*mut T);
-        // SAFETY: the pointer is used for disjoint ranges only, and `T` may change threads.
-        unsafe impl<T: Send> Sync for Base<T> {}
-        let (n, len) = (data.len() / piece.max(1), data.len());
-        let base = Base(data.as_mut_ptr());
-        let base = &base;
+        let all = rows.take(n);
+        let all = &all;
         self.split(n, min, &|scratch, range| {
-            debug_assert!(range.end * piece <= len);
-            // SAFETY: ranges of one region are disjoint and inside 0..n, so these slices are
-            // disjoint parts of `data`, which is borrowed for the whole call.
-            let part = unsafe {
-                std::slice::from_raw_parts_mut(base.0.add(range.start * piece), range.len() * piece)
-            };
-            body(scratch, range.start, part);
+            let first = range.start;
+            // SAFETY: ranges of one region are disjoint and inside 0..n.
+            body(scratch, first, unsafe { R::part(all, range) });
         });
     }
 }
+
+/// Slices that threads take apart: a slice, or some of them.
+pub trait Rows: Sized {
+    /// Where they lie.
+    type Base: Sync;
+    /// Some of their rows.
+    type Part;
+
+    /// Their base, as `n` rows.
+    fn take(self, n: usize) -> Self::Base;
+
+    /// Rows `range`.
+    ///
+    /// # Safety
+    /// `range` lies inside 0..n, and no other part that is alive has one of its rows.
+    #[allow(unsafe_code)]
+    unsafe fn part(base: &Self::Base, range: Range<usize>) -> Self::Part;
+}
+
+/// A slice's base, and the length of a row.
+#[derive(Debug)]
+pub struct Base<T>(*mut T, usize);
+
+// SAFETY: parts are disjoint, and `T` may change threads.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Sync for Base<T> {}
+
+#[allow(unsafe_code)]
+impl<'a, T: Send> Rows for &'a mut [T] {
+    type Base = Base<T>;
+    type Part = &'a mut [T];
+
+    fn take(self, n: usize) -> Base<T> {
+        debug_assert!(self.len().is_multiple_of(n.max(1)));
+        Base(self.as_mut_ptr(), self.len() / n.max(1))
+    }
+
+    unsafe fn part(base: &Base<T>, range: Range<usize>) -> &'a mut [T] {
+        let Base(ptr, row) = *base;
+        // SAFETY: the rows are there, and nobody else has them, by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(ptr.add(range.start * row), range.len() * row) }
+    }
+}
+
+macro_rules! rows_of_some {
+    ($($name:ident $i:tt),*) => {
+        #[allow(unsafe_code)]
+        impl<$($name: Rows),*> Rows for ($($name,)*) {
+            type Base = ($($name::Base,)*);
+            type Part = ($($name::Part,)*);
+
+            fn take(self, n: usize) -> Self::Base {
+                ($(self.$i.take(n),)*)
+            }
+
+            unsafe fn part(base: &Self::Base, range: Range<usize>) -> Self::Part {
+                // SAFETY: the caller's promise holds for each.
+                unsafe { ($($name::part(&base.$i, range.clone()),)*) }
+            }
+        }
+    };
+}
+rows_of_some!(A 0, B 1);
+rows_of_some!(A 0, B 1, C 2, D 3);
 
 impl Drop for Workers {
     fn drop(&mut self) {
@@ -235,7 +291,7 @@ mod tests {
             let workers = Workers::new(threads);
             for n in [0, 1, 2, 15, 16, 17, 1000, 4097] {
                 let mut seen = vec![0u32; n];
-                workers.split_mut(&mut seen, 1, 3, &|_, first, part| {
+                workers.split_mut(n, 3, &mut seen[..], &|_, first, part| {
                     for (i, s) in part.iter_mut().enumerate() {
                         *s += (first + i) as u32 + 1;
                     }

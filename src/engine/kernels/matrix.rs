@@ -179,21 +179,30 @@ impl Input {
         &self.f
     }
 
-    fn quantize(&mut self, kernels: &Kernels, group: usize) {
+    /// Takes a batch of `m` rows of `cols` numbers over, and gives the room of the last one.
+    pub fn swap(&mut self, m: usize, cols: usize, f: &mut Vec<f32>) {
+        debug_assert_eq!(f.len(), m * cols);
+        (self.m, self.cols, self.group) = (m, cols, 0);
+        std::mem::swap(&mut self.f, f);
+    }
+
+    fn quantize(&mut self, kernels: &Kernels, workers: &Workers, group: usize) {
         if group == 0 || group == self.group {
             return;
         }
+        let Input { m, cols, f, q, d, s, n, .. } = self;
+        let groups = *m * *cols / group;
+        q.resize(*m * *cols, 0);
+        d.resize(groups, 0.0);
+        let sums = if group == quant::ACT_GROUP { groups } else { 0 };
+        s.resize(sums, 0.0);
+        n.resize(sums, 0);
+        let min = rows_for(*cols);
+        let rows = (&mut q[..], &mut d[..], &mut n[..], &mut s[..]);
+        workers.split_mut(*m, min, rows, &|_, first, (q, d, n, s)| {
+            kernels.quantize_acts(&f[first * *cols..][..q.len()], group, q, d, n, s);
+        });
         self.group = group;
-        let n = self.m * self.cols;
-        self.q.resize(n, 0);
-        self.d.resize(n / group, 0.0);
-        self.s.resize(if group == quant::ACT_GROUP { n / group } else { 0 }, 0.0);
-        kernels.quantize_acts(&self.f, group, &mut self.q, &mut self.d, &mut self.s);
-        self.n.clear();
-        if group == quant::ACT_GROUP {
-            let groups = self.q.as_chunks::<{ quant::ACT_GROUP }>().0;
-            self.n.extend(groups.iter().map(|g| g.iter().map(|q| i32::from(*q)).sum::<i32>()));
-        }
     }
 
     fn view(&self) -> X<'_> {
@@ -213,6 +222,15 @@ pub struct Job<'a> {
     pub out: &'a mut [f32],
 }
 
+/// Numbers that a thread takes at a time in simple operations, at least.
+const MIN_NUMBERS: usize = 8 << 10;
+
+/// Rows of `cols` numbers that a thread takes at a time in simple operations, at least: below this
+/// a fork costs more than it saves.
+pub fn rows_for(cols: usize) -> usize {
+    (MIN_NUMBERS / cols.max(1)).max(1)
+}
+
 /// Multiplications that a thread takes at a time, at least: below this a fork costs more than it
 /// saves.
 const MIN_WORK: usize = 32 << 10;
@@ -230,7 +248,7 @@ pub fn mul(kernels: &Kernels, workers: &Workers, x: &mut Input, jobs: &mut [Job<
         }
         return;
     }
-    x.quantize(kernels, group);
+    x.quantize(kernels, workers, group);
     let view = x.view();
     for j in jobs.iter() {
         assert_eq!(j.w.cols, view.cols, "activation width");

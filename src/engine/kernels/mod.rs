@@ -19,7 +19,7 @@ mod x86;
 
 use std::ops::Range;
 
-pub use matrix::{Input, Job, Matrix, mul};
+pub use matrix::{Input, Job, Matrix, mul, rows_for};
 
 use super::dtype::DType;
 #[cfg(doc)]

@@ -221,17 +221,20 @@ impl Kernels {
         group: usize,
         q: &mut [i8],
         d: &mut [f32],
+        n: &mut [i32],
         s: &mut [f32],
     ) {
         #[cfg(target_arch = "x86_64")]
         match self.isa {
             // SAFETY: a `Kernels` of this set proves that the processor has it.
-            Isa::Avx2 => return unsafe { super::x86::avx2::quantize_acts(x, q, d, s, group) },
+            Isa::Avx2 => return unsafe { super::x86::avx2::quantize_acts(x, q, d, n, s, group) },
             // SAFETY: likewise.
-            Isa::Avx512 => return unsafe { super::x86::avx512::quantize_acts(x, q, d, s, group) },
+            Isa::Avx512 => {
+                return unsafe { super::x86::avx512::quantize_acts(x, q, d, n, s, group) };
+            }
             Isa::Scalar | Isa::Portable => {}
         }
-        quant::quantize_acts(x, group, q, d, s);
+        quant::quantize_acts(x, group, q, d, n, s);
     }
 }
 

@@ -10,7 +10,7 @@ use super::weights::{Layer, Linear};
 use crate::engine::cancel::Cancel;
 use crate::engine::error::{Error, Result};
 use crate::engine::kernels::attend::{BLOCK, Numbers};
-use crate::engine::kernels::{Input, Job, Kernels, mul};
+use crate::engine::kernels::{Input, Job, Kernels, mul, rows_for};
 use crate::engine::kv::{KvCache, Side};
 use crate::engine::tokenizer::Token;
 use crate::engine::workers::Workers;
@@ -95,12 +95,14 @@ impl Pass<'_> {
         let model = self.model;
         let (c, kernels, m) = (&model.config, &model.ops, rows.len());
         let x = resize(&mut s.x, m * c.n_embd);
-        for (row, x) in rows.iter().zip(x.chunks_exact_mut(c.n_embd)) {
-            model.weights.token_embd.row(row.token as usize, x);
-            if c.embd_scale != 1.0 {
-                x.iter_mut().for_each(|v| *v *= c.embd_scale);
+        self.workers.split_mut(m, rows_for(c.n_embd), x, &|_, first, x| {
+            for (row, x) in rows[first..].iter().zip(x.chunks_exact_mut(c.n_embd)) {
+                model.weights.token_embd.row(row.token as usize, x);
+                if c.embd_scale != 1.0 {
+                    x.iter_mut().for_each(|v| *v *= c.embd_scale);
+                }
             }
-        }
+        });
         let n_rot = model.rope.angles();
         resize(&mut s.angles, m * n_rot);
         resize(&mut s.angles_local, m * n_rot);
@@ -125,11 +127,11 @@ impl Pass<'_> {
         if wanted > 0 {
             let logits = resize(&mut s.logits, wanted * c.n_vocab);
             self.linear(&mut s.input, &mut [(&model.weights.output, logits)]);
-            for v in s.logits.iter_mut() {
-                *v *= c.logit_scale;
-                if let Some(cap) = c.logit_softcap {
-                    *v = cap * (*v / cap).tanh();
-                }
+            if c.logit_scale != 1.0 {
+                s.logits.iter_mut().for_each(|v| *v *= c.logit_scale);
+            }
+            if let Some(cap) = c.logit_softcap {
+                s.logits.iter_mut().for_each(|v| *v = cap * (*v / cap).tanh());
             }
         }
         Ok(())
@@ -148,24 +150,29 @@ impl Pass<'_> {
 
     /// Norms each row of `x` into the input of the next product.
     fn norm_in(&self, input: &mut Input, x: &[f32], norm: Option<&[f32]>) {
-        let (c, kernels) = (&self.model.config, &self.model.ops);
-        let out = input.begin(x.len() / c.n_embd, c.n_embd);
+        let (c, kernels, n) = (&self.model.config, &self.model.ops, self.model.config.n_embd);
+        let m = x.len() / n;
+        let out = input.begin(m, n);
         let Some(w) = norm else { return out.copy_from_slice(x) };
-        for (x, out) in x.chunks_exact(c.n_embd).zip(out.chunks_exact_mut(c.n_embd)) {
-            kernels.rmsnorm(x, w, c.norm_eps, out);
-        }
+        self.workers.split_mut(m, rows_for(n), out, &|_, first, out| {
+            for (x, out) in x[first * n..].chunks_exact(n).zip(out.chunks_exact_mut(n)) {
+                kernels.rmsnorm(x, w, c.norm_eps, out);
+            }
+        });
     }
 
     /// Adds a block's result to the residual stream, through its norm if it has one.
     fn residual(&self, x: &mut [f32], xb: &mut [f32], norm: Option<&[f32]>) {
-        let (c, kernels) = (&self.model.config, &self.model.ops);
-        if let Some(w) = norm {
-            norm_heads(kernels, xb, w, c.norm_eps);
-        }
-        if c.residual_scale != 1.0 {
-            xb.iter_mut().for_each(|v| *v *= c.residual_scale);
-        }
-        kernels.add(x, xb);
+        let (c, kernels, n) = (&self.model.config, &self.model.ops, self.model.config.n_embd);
+        self.workers.split_mut(x.len() / n, rows_for(n), (x, xb), &|_, _, (x, xb)| {
+            if let Some(w) = norm {
+                norm_heads(kernels, xb, w, c.norm_eps);
+            }
+            if c.residual_scale != 1.0 {
+                xb.iter_mut().for_each(|v| *v *= c.residual_scale);
+            }
+            kernels.add(x, xb);
+        });
     }
 
     fn attention(
@@ -185,22 +192,25 @@ impl Pass<'_> {
         let v = resize(&mut s.v, m * kv_dim);
         let (lq, lk, lv) = (&layer.attn_q, &layer.attn_k, &layer.attn_v);
         self.linear(&mut s.input, &mut [(lq, &mut *q), (lk, &mut *k), (lv, &mut *v)]);
-        for (w, x, dim) in
-            [(&layer.attn_q_norm, &mut *q, q_dim), (&layer.attn_k_norm, &mut *k, kv_dim)]
-        {
-            if let Some(w) = w {
-                debug_assert!(w.len() == if c.arch.qk_norm == QkNorm::Row { dim } else { hd });
-                norm_heads(kernels, x, w, c.norm_eps);
-            }
-        }
         let (rope, angles) = match c.window[l] {
             Some(_) => (&model.rope_local, &s.angles_local),
             None => (&model.rope, &s.angles),
         };
+        let norms = [(&layer.attn_q_norm, q_dim), (&layer.attn_k_norm, kv_dim)];
+        let n_rot = rope.angles();
+        self.workers.split_mut(m, rows_for(q_dim), (&mut *q, &mut *k), &|_, first, (q, k)| {
+            for ((w, dim), x) in norms.into_iter().zip([q, k]) {
+                if let Some(w) = w {
+                    debug_assert!(w.len() == if c.arch.qk_norm == QkNorm::Row { dim } else { hd });
+                    norm_heads(kernels, x, w, c.norm_eps);
+                }
+                let angles = angles[first * n_rot..].chunks_exact(n_rot.max(1));
+                for (x, angles) in x.chunks_exact_mut(dim).zip(angles) {
+                    rope.rotate(angles, hd, x);
+                }
+            }
+        });
         for (i, row) in rows.iter().enumerate() {
-            let angles = &angles[i * rope.angles()..(i + 1) * rope.angles()];
-            rope.rotate(angles, hd, &mut q[i * q_dim..(i + 1) * q_dim]);
-            rope.rotate(angles, hd, &mut k[i * kv_dim..(i + 1) * kv_dim]);
             let kv = &mut *kvs[row.kv];
             kv.put(l, Side::K, row.pos, &k[i * kv_dim..(i + 1) * kv_dim]);
             kv.put(l, Side::V, row.pos, &v[i * kv_dim..(i + 1) * kv_dim]);
@@ -225,7 +235,8 @@ impl Pass<'_> {
         let longest = s.tasks.iter().map(|t| t.to - t.from).max().unwrap_or(1);
         let min = (MIN_WORK / (2 * longest * group * hd)).max(1);
         let tasks = &s.tasks;
-        self.workers.split_mut(parts, piece, min, &|room, first, pieces| {
+        let pieces = tasks.len() * c.n_head_kv;
+        self.workers.split_mut(pieces, min, &mut parts[..], &|room, first, pieces| {
             for (t, out) in pieces.chunks_exact_mut(piece).enumerate() {
                 let (task, head) = (tasks[(first + t) / c.n_head_kv], (first + t) % c.n_head_kv);
                 let row = rows[task.row];
@@ -235,7 +246,9 @@ impl Pass<'_> {
             }
         });
         let att = s.input.begin(m, q_dim);
-        gather(&s.tasks, parts, (c.n_head_kv, group, hd), att);
+        self.workers.split_mut(m, rows_for(q_dim), att, &|_, first, att| {
+            gather(tasks, first, parts, (c.n_head_kv, group, hd), att);
+        });
         let xb = resize(&mut s.xb, m * c.n_embd);
         self.linear(&mut s.input, &mut [(&layer.attn_output, &mut *xb)]);
         self.residual(&mut s.x, xb, layer.post_attention_norm.as_deref());
@@ -248,11 +261,16 @@ impl Pass<'_> {
         let up = resize(&mut s.up, m * c.n_ff);
         let (lg, lu) = (&layer.ffn_gate, &layer.ffn_up);
         self.linear(&mut s.input, &mut [(lg, &mut *gate), (lu, &mut *up)]);
-        match c.arch.act {
-            Activation::Silu => kernels.silu_mul(gate, up),
-            Activation::Gelu => kernels.gelu_mul(gate, up),
-        }
-        s.input.begin(m, c.n_ff).copy_from_slice(gate);
+        self.workers.split_mut(
+            m,
+            rows_for(c.n_ff),
+            (gate, up),
+            &|_, _, (gate, up)| match c.arch.act {
+                Activation::Silu => kernels.silu_mul(gate, up),
+                Activation::Gelu => kernels.gelu_mul(gate, up),
+            },
+        );
+        s.input.swap(m, c.n_ff, &mut s.gate);
         let xb = resize(&mut s.xb, m * c.n_embd);
         self.linear(&mut s.input, &mut [(&layer.ffn_down, &mut *xb)]);
         self.residual(&mut s.x, xb, layer.post_ffw_norm.as_deref());
@@ -307,17 +325,18 @@ fn attend(
     kernels.mix(&scores[skip..], ld, hd, values, task.from..task.to, mixture);
 }
 
-/// Puts the spans of each row together: a mixture counts as much as its softmax's sum, on the scale
-/// of the largest maximum. A single span is taken as it is.
+/// Puts the spans of the rows from `row` on together: a mixture counts as much as its softmax's
+/// sum, on the scale of the largest maximum. A single span is taken as it is.
 fn gather(
     tasks: &[Task],
+    row: usize,
     parts: &[f32],
     (n_head_kv, group, hd): (usize, usize, usize),
     out: &mut [f32],
 ) {
     let piece = group * (hd + 2);
-    let rows = tasks.chunk_by(|a, b| a.row == b.row);
-    let mut first = 0;
+    let mut first = tasks.partition_point(|t| t.row < row);
+    let rows = tasks[first..].chunk_by(|a, b| a.row == b.row);
     for (spans, out) in rows.zip(out.chunks_exact_mut(n_head_kv * group * hd)) {
         for (head, out) in out.chunks_exact_mut(group * hd).enumerate() {
             let part = |span: usize| &parts[((first + span) * n_head_kv + head) * piece..][..piece];

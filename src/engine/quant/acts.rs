@@ -3,12 +3,19 @@
 use half::f16;
 
 /// Quantizes activations in groups: d = max|x| / 127, q = round half away from zero of x / d
-/// (llama2.c's `quantize`; groups of zeros get d = 0). `s`, if not empty, gets d · Σq of each
-/// group. `x.len()` is a multiple of `group`.
+/// (llama2.c's `quantize`; groups of zeros get d = 0). `n` and `s`, if not empty, get Σq and d · Σq
+/// of each group. `x.len()` is a multiple of `group`.
 ///
 /// Every |q| ≤ 127: where d is so small that x / d runs over, q is cut. A NaN counts as 0; an
 /// infinity makes d infinite and every q of its group 0, so that products with the group are NaN.
-pub fn quantize_acts(x: &[f32], group: usize, q: &mut [i8], d: &mut [f32], s: &mut [f32]) {
+pub fn quantize_acts(
+    x: &[f32],
+    group: usize,
+    q: &mut [i8],
+    d: &mut [f32],
+    n: &mut [i32],
+    s: &mut [f32],
+) {
     if group == 0 {
         return;
     }
@@ -23,9 +30,11 @@ pub fn quantize_acts(x: &[f32], group: usize, q: &mut [i8], d: &mut [f32], s: &m
             *q = round_i8(x / *d);
         }
     }
-    for ((s, d), q) in s.iter_mut().zip(d).zip(q.chunks_exact(group)) {
-        let sum: i32 = q.iter().map(|q| i32::from(*q)).sum();
-        *s = *d * sum as f32;
+    for (n, q) in n.iter_mut().zip(q.chunks_exact(group)) {
+        *n = q.iter().map(|q| i32::from(*q)).sum();
+    }
+    for ((s, d), n) in s.iter_mut().zip(d).zip(n) {
+        *s = *d * *n as f32;
     }
 }
 

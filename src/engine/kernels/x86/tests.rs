@@ -110,8 +110,8 @@ impl Batch {
         let f: Vec<f32> = (0..m * cols).map(&mut x).collect();
         let (mut q, mut d) = (vec![0; m * cols], vec![0.0; m * cols / group]);
         let mut s = vec![0.0; if group == quant::ACT_GROUP { m * cols / group } else { 0 }];
-        quant::quantize_acts(&f, group, &mut q, &mut d, &mut s);
-        let n = q.chunks(group).map(|q| q.iter().map(|q| i32::from(*q)).sum()).collect();
+        let mut n = vec![0; s.len()];
+        quant::quantize_acts(&f, group, &mut q, &mut d, &mut n, &mut s);
         Batch { m, cols, group, f, q, d, s, n }
     }
 
@@ -126,7 +126,7 @@ impl Batch {
             q: &self.q[from * c..(from + m) * c],
             d: &self.d[from * g..(from + m) * g],
             s,
-            n: &self.n[from * g..(from + m) * g],
+            n: if self.n.is_empty() { &[] } else { &self.n[from * g..(from + m) * g] },
             group: self.group,
         }
     }
@@ -339,7 +339,7 @@ fn activations_are_quantized_bit_for_bit_as_in_scalar_code() {
             _ => {}
         }
     }
-    type Quantize = unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [f32], usize);
+    type Quantize = unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [i32], &mut [f32], usize);
     let mut sets: Vec<(&str, Quantize)> = Vec::new();
     if has_avx2() {
         sets.push(("avx2", avx2::quantize_acts));
@@ -351,9 +351,10 @@ fn activations_are_quantized_bit_for_bit_as_in_scalar_code() {
         let want = Batch::new(1, x.len(), group, |i| x[i]);
         for (name, quantize) in &sets {
             let (mut q, mut d) = (vec![99; x.len()], vec![99.0; x.len() / group]);
-            let mut s = vec![99.0; want.s.len()];
+            let (mut n, mut s) = (vec![99; want.n.len()], vec![99.0; want.s.len()]);
             // SAFETY: this processor has the set.
-            unsafe { quantize(&x, &mut q, &mut d, &mut s, group) };
+            unsafe { quantize(&x, &mut q, &mut d, &mut n, &mut s, group) };
+            assert_eq!(n, want.n, "{name}, groups of {group}");
             assert_eq!(q, want.q, "{name}, groups of {group}");
             assert_eq!(bits(&d), bits(&want.d), "{name}, groups of {group}");
             assert_eq!(bits(&s), bits(&want.s), "{name}, groups of {group}");

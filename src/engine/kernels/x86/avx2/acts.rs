@@ -15,15 +15,16 @@ pub(in crate::engine::kernels) unsafe fn quantize_acts(
     x: &[f32],
     q: &mut [i8],
     d: &mut [f32],
+    n: &mut [i32],
     s: &mut [f32],
     group: usize,
 ) {
     if group != 16 {
-        quant::quantize_acts(x, group, q, d, s);
+        quant::quantize_acts(x, group, q, d, n, s);
         return;
     }
     let (x, q) = (x.as_chunks::<16>().0, q.as_chunks_mut::<16>().0);
-    let mut s = s.iter_mut();
+    let mut sums = n.iter_mut().zip(s);
     for ((x, q), d) in x.iter().zip(q).zip(d) {
         let x: &[[f32; 8]; 2] = zerocopy::transmute_ref!(x);
         let x = [load8(&x[0]), load8(&x[1])];
@@ -40,8 +41,9 @@ pub(in crate::engine::kernels) unsafe fn quantize_acts(
         let bytes = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order));
         // SAFETY: 16 bytes are there.
         unsafe { _mm_storeu_si128(q.as_mut_ptr().cast(), bytes) };
-        if let Some(s) = s.next() {
-            *s = *d * sum(words) as f32;
+        if let Some((n, s)) = sums.next() {
+            *n = sum(words);
+            *s = *d * *n as f32;
         }
     }
 }

@@ -15,15 +15,16 @@ pub(in crate::engine::kernels) unsafe fn quantize_acts(
     x: &[f32],
     q: &mut [i8],
     d: &mut [f32],
+    n: &mut [i32],
     s: &mut [f32],
     group: usize,
 ) {
     if group != 16 {
-        quant::quantize_acts(x, group, q, d, s);
+        quant::quantize_acts(x, group, q, d, n, s);
         return;
     }
     let (x, q) = (x.as_chunks::<16>().0, q.as_chunks_mut::<16>().0);
-    let mut s = s.iter_mut();
+    let mut sums = n.iter_mut().zip(s);
     for ((x, q), d) in x.iter().zip(q).zip(d) {
         let x = load16(x);
         // Of two operands the instruction gives the second if either is no number.
@@ -32,8 +33,9 @@ pub(in crate::engine::kernels) unsafe fn quantize_acts(
         let rounded = round(x, *d);
         // SAFETY: 16 bytes are there.
         unsafe { _mm_storeu_si128(q.as_mut_ptr().cast(), rounded) };
-        if let Some(s) = s.next() {
-            *s = *d * _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(rounded)) as f32;
+        if let Some((n, s)) = sums.next() {
+            *n = _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(rounded));
+            *s = *d * *n as f32;
         }
     }
 }

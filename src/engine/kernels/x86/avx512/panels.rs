@@ -20,6 +20,9 @@ use crate::engine::quant::IQ4_LEVELS;
 /// once for all of them, and its sums fit the 32 registers.
 const WIDE: usize = 4;
 
+/// Bytes of panels that stay in the nearest cache while all tiles of activations pass by.
+const NEAR: usize = 20 << 10;
+
 /// The kernel of a packed type. `Rows::data` are panels, `row_bytes` the bytes of one; ranges
 /// begin at panels.
 pub(in crate::engine::kernels) fn panels(dtype: DType) -> Option<MatMul> {
@@ -94,17 +97,26 @@ fn sweep<P: Packed, const N: usize>(
     end: usize,
     out: Out,
 ) {
-    let mut i = 0;
-    while x.m - i >= WIDE {
-        tile::<P, N, WIDE>(panels, x, i, first, end, out);
-        i += WIDE;
-    }
-    if x.m - i >= 2 {
-        tile::<P, N, 2>(panels, x, i, first, end, out);
-        i += 2;
-    }
-    if i < x.m {
-        tile::<P, N, 1>(panels, x, i, first, end, out);
+    let f = const { P::F };
+    let (steps, unit_steps) = (x.cols / 32, f.unit_cols() / 32);
+    let mut from = 0;
+    while from < steps {
+        // All tiles see the same piece of the panels before the next.
+        let most = (NEAR / (N * f.step())).next_multiple_of(unit_steps);
+        let to = if x.m > WIDE { steps.min(from + most) } else { steps };
+        let mut i = 0;
+        while x.m - i >= WIDE {
+            tile::<P, N, WIDE>(panels, x, from..to, i, first, end, out);
+            i += WIDE;
+        }
+        if x.m - i >= 2 {
+            tile::<P, N, 2>(panels, x, from..to, i, first, end, out);
+            i += 2;
+        }
+        if i < x.m {
+            tile::<P, N, 1>(panels, x, from..to, i, first, end, out);
+        }
+        from = to;
     }
 }
 
@@ -117,33 +129,49 @@ struct Act<'a> {
     n: &'a [[i32; 2]],
 }
 
-/// `N` panels with `M` activation rows from `i` on.
+/// Steps `steps` of `N` panels with `M` activation rows from `i` on, added to what the steps before
+/// them gave.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
 fn tile<P: Packed, const N: usize, const M: usize>(
     panels: [&[u8]; N],
     x: &X<'_>,
+    steps: Range<usize>,
     i: usize,
     first: usize,
     end: usize,
     out: Out,
 ) {
     let f = const { P::F };
-    let steps = x.cols / 32;
+    let all = x.cols / 32;
     let mut acts = [Act { q: &[], d: &[], s: &[], n: &[] }; M];
     for (m, act) in acts.iter_mut().enumerate() {
-        let groups = (i + m) * 2 * steps..(i + m + 1) * 2 * steps;
+        let groups = (i + m) * 2 * all..(i + m + 1) * 2 * all;
         let q = &x.q[(i + m) * x.cols..(i + m + 1) * x.cols];
         *act = Act {
-            q: &fours(q)[..steps],
-            d: &x.d[groups.clone()].as_chunks().0[..steps],
-            s: &x.s[groups.clone()].as_chunks().0[..steps],
-            n: &x.n[groups].as_chunks().0[..steps],
+            q: &fours(q)[..steps.end],
+            d: &x.d[groups.clone()].as_chunks().0[..steps.end],
+            s: &x.s[groups.clone()].as_chunks().0[..steps.end],
+            n: &x.n[groups].as_chunks().0[..steps.end],
         };
     }
+    let place = |p: usize, m: usize| {
+        let first = first + p * ROWS;
+        let mask = ((1u32 << (end - first).min(ROWS)) - 1) as __mmask16;
+        (mask, out.ptr.wrapping_add((i + m) * out.ld + first))
+    };
     let mut acc = [[_mm512_setzero_ps(); M]; N];
+    if steps.start > 0 {
+        for (p, acc) in acc.iter_mut().enumerate() {
+            for (m, acc) in acc.iter_mut().enumerate() {
+                let (mask, at) = place(p, m);
+                // SAFETY: the rows from `first` on and before `end` are entries of this product.
+                *acc = unsafe { _mm512_maskz_loadu_ps(mask, at) };
+            }
+        }
+    }
     let unit_steps = f.unit_cols() / 32;
-    for step in 0..steps {
+    for step in steps {
         let (unit, at) = (step / unit_steps * f.unit(), step % unit_steps * f.step());
         let mut heads = [&[] as &[u8]; N];
         let mut scales = [&[] as &[u8]; N];
@@ -192,11 +220,10 @@ fn tile<P: Packed, const N: usize, const M: usize>(
         }
     }
     for (p, acc) in acc.iter().enumerate() {
-        let first = first + p * ROWS;
-        let mask = ((1u32 << (end - first).min(ROWS)) - 1) as __mmask16;
         for (m, acc) in acc.iter().enumerate() {
+            let (mask, at) = place(p, m);
             // SAFETY: the rows from `first` on and before `end` are entries of this product.
-            unsafe { _mm512_mask_storeu_ps(out.ptr.add((i + m) * out.ld + first), mask, *acc) };
+            unsafe { _mm512_mask_storeu_ps(at, mask, *acc) };
         }
     }
 }
