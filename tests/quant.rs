@@ -6,7 +6,7 @@
 mod common;
 
 use nine_tui::engine::dtype::{DTYPES, DType};
-use nine_tui::engine::quant::{self, Block, Parts};
+use nine_tui::engine::quant::{self, Block, Parts, Step};
 use proptest::prelude::*;
 
 /// One entry of vectors.bin.
@@ -130,9 +130,8 @@ fn a_block_product_is_the_documented_sum_bit_for_bit() {
         let v = all.iter().find(|v| v.name == B::DTYPE.name()).unwrap();
         let blocks = quant::blocks::<B>(&v.bytes);
         let x: Vec<f32> = (0..v.numbers.len()).map(|i| (i as f32 * 0.7).sin()).collect();
-        let (mut q, mut d) = (vec![0i8; x.len()], vec![0f32; x.len() / 16]);
-        let (mut n, mut s) = (vec![0; x.len() / 16], vec![0f32; x.len() / 16]);
-        quant::quantize_acts(&x, 16, &mut q, &mut d, &mut n, &mut s);
+        let (mut q, mut steps) = (vec![0i8; x.len()], vec![Step::default(); x.len() / 32]);
+        quant::quantize_steps(&x, &mut q, &mut steps);
         let (mut t, mut p) = (0f32, Parts::ZERO);
         for i in (0..x.len()).step_by(16) {
             blocks[i / B::LEN].unpack(&mut p);
@@ -141,14 +140,15 @@ fn a_block_product_is_the_documented_sum_bit_for_bit() {
             for j in 0..16 {
                 n += i32::from(p.q[i % B::LEN + j]) * i32::from(q[i + j]);
             }
-            let scale = p.a[k] * d[i / 16];
+            let (step, half) = (&steps[i / 32], i / 16 % 2);
+            let scale = p.a[k] * step.d[half];
             t += n as f32 * scale;
             if B::MIN {
-                t += p.b[k] * s[i / 16];
+                t += p.b[k] * step.s[half];
             }
         }
         assert!(t.is_finite() && t != 0.0, "{}", B::DTYPE);
-        assert_eq!(B::dot(blocks, &q, &d, &s).to_bits(), t.to_bits(), "{}", B::DTYPE);
+        assert_eq!(B::dot(blocks, &q, &steps).to_bits(), t.to_bits(), "{}", B::DTYPE);
     }
     let all = vectors();
     check::<quant::Q4_0>(&all);
@@ -166,18 +166,23 @@ fn a_block_product_is_the_documented_sum_bit_for_bit() {
 }
 
 #[test]
-fn activations_round_half_away_from_zero() {
+fn activations_round_as_they_are_said_to() {
     // d is 1, so that q is x rounded.
-    let mut x = [0f32; 16];
+    let mut x = [0f32; 32];
     x[..8].copy_from_slice(&[127.0, 0.5, -0.5, 1.5, -1.5, 2.4999998, 126.5, -126.5]);
-    let (mut q, mut d, mut n, mut s) = ([9i8; 16], [9f32; 1], [9], [9f32; 1]);
-    quant::quantize_acts(&x, 16, &mut q, &mut d, &mut n, &mut s);
-    assert_eq!(d, [1.0]);
-    assert_eq!(q[..9], [127, 1, -1, 2, -2, 2, 127, -127, 0]);
-    assert_eq!((n, s), ([129], [129.0]));
+    x[16] = 1e-38;
+    let (mut q, mut d) = ([9i8; 32], [9f32; 2]);
+    quant::quantize_acts(&x, 16, &mut q, &mut d);
+    assert_eq!(d[0], 1.0);
+    assert_eq!(q[..9], [127, 1, -1, 2, -2, 2, 127, -127, 0], "llama2.c: half away from zero");
+    quant::quantize_acts(&[0.0; 32], 16, &mut q, &mut d);
+    assert_eq!((q, d), ([0; 32], [0.0; 2]));
 
-    quant::quantize_acts(&[0.0; 16], 16, &mut q, &mut d, &mut n, &mut s);
-    assert_eq!((q, d, n, s), ([0; 16], [0.0], [0], [0.0]));
+    let mut steps = [Step { d: [9.0; 2], s: [9.0; 2], n: [9; 2] }];
+    quant::quantize_steps(&x, &mut q, &mut steps);
+    assert_eq!(q[..9], [127, 0, 0, 2, -2, 2, 126, -126, 0], "as processors do: half to even");
+    assert_eq!(q[16..], [0; 16], "too small to have an inverse");
+    assert_eq!(steps, [Step { d: [1.0, 0.0], s: [129.0, 0.0], n: [-129, 0] }]);
 }
 
 proptest! {
@@ -187,7 +192,7 @@ proptest! {
         group in prop::sample::select(vec![4usize, 8, 16, 32, 64]),
     ) {
         let (mut q, mut d) = (vec![0i8; 64], vec![0f32; 64 / group]);
-        quant::quantize_acts(&x, group, &mut q, &mut d, &mut [], &mut []);
+        quant::quantize_acts(&x, group, &mut q, &mut d);
         for i in 0..64 {
             let step = d[i / group];
             let off = (f32::from(q[i]) * step - x[i]).abs();
@@ -203,7 +208,7 @@ proptest! {
         let x: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
         let n = x.len() / group * group;
         let (mut q, mut d) = (vec![0i8; n], vec![0f32; n / group]);
-        quant::quantize_acts(&x[..n], group, &mut q, &mut d, &mut [], &mut []);
+        quant::quantize_acts(&x[..n], group, &mut q, &mut d);
         prop_assert!(q.iter().all(|q| *q >= -127));
         let mut blocks = [0u8; 68];
         quant::quantize_q8_0(&x, &mut blocks);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::panels;
 use super::{Kernels, MatMul, Out, Rows, X};
 use crate::engine::dtype::DType;
-use crate::engine::quant;
+use crate::engine::quant::{self, Step};
 use crate::engine::tensor::Tensor;
 use crate::engine::workers::{Scratch, Workers};
 
@@ -129,17 +129,20 @@ impl Matrix {
         }
     }
 
-    /// Values that share an activation scale in this matrix's products; 0 where the activations
-    /// stay f32.
+    /// How activations are quantized for this matrix's products: 0 not at all, [`STEPS`], or in
+    /// groups of the file's size.
     fn act_group(&self) -> usize {
         match self.dtype {
             _ if self.exact => 0,
             DType::F32 | DType::F16 | DType::BF16 => 0,
             DType::Q8G => self.group,
-            _ => quant::ACT_GROUP,
+            _ => STEPS,
         }
     }
 }
+
+/// Quantization for GGUF's types; no file's group is as long.
+const STEPS: usize = usize::MAX;
 
 /// A batch of activations, quantized at most once for all the matrices that share it.
 #[derive(Debug, Default)]
@@ -149,9 +152,8 @@ pub struct Input {
     group: usize,
     f: Vec<f32>,
     q: Vec<i8>,
+    steps: Vec<Step>,
     d: Vec<f32>,
-    s: Vec<f32>,
-    n: Vec<i32>,
 }
 
 impl Input {
@@ -160,9 +162,8 @@ impl Input {
         Input {
             f: Vec::with_capacity(m * cols),
             q: Vec::with_capacity(m * cols),
+            steps: Vec::with_capacity(m * cols / 32),
             d: Vec::with_capacity(m * cols / 4),
-            s: Vec::with_capacity(m * cols / 16),
-            n: Vec::with_capacity(m * cols / 16),
             ..Input::default()
         }
     }
@@ -190,27 +191,30 @@ impl Input {
         if group == 0 || group == self.group {
             return;
         }
-        let Input { m, cols, f, q, d, s, n, .. } = self;
-        let groups = *m * *cols / group;
-        q.resize(*m * *cols, 0);
-        d.resize(groups, 0.0);
-        let sums = if group == quant::ACT_GROUP { groups } else { 0 };
-        s.resize(sums, 0.0);
-        n.resize(sums, 0);
-        let min = rows_for(*cols);
-        let rows = (&mut q[..], &mut d[..], &mut n[..], &mut s[..]);
-        workers.split_mut(*m, min, rows, &|_, first, (q, d, n, s)| {
-            kernels.quantize_acts(&f[first * *cols..][..q.len()], group, q, d, n, s);
-        });
+        let Input { m, cols, f, q, steps, d, .. } = self;
+        let (n, min) = (*m * *cols, rows_for(*cols));
+        q.resize(n, 0);
+        if group == STEPS {
+            steps.resize(n / 32, Step::default());
+            workers.split_mut(*m, min, (&mut q[..], &mut steps[..]), &|_, first, (q, steps)| {
+                kernels.quantize_steps(&f[first * *cols..][..q.len()], q, steps);
+            });
+        } else {
+            d.resize(n / group, 0.0);
+            workers.split_mut(*m, min, (&mut q[..], &mut d[..]), &|_, first, (q, d)| {
+                quant::quantize_acts(&f[first * *cols..][..q.len()], group, q, d);
+            });
+        }
         self.group = group;
     }
 
     fn view(&self) -> X<'_> {
-        let Input { m, cols, group, f, q, d, s, n } = self;
-        if *group == 0 {
-            return X { m: *m, cols: *cols, f, q: &[], d: &[], s: &[], n: &[], group: 0 };
+        let Input { m, cols, group, f, q, steps, d } = self;
+        match *group {
+            0 => X { m: *m, cols: *cols, f, q: &[], steps: &[], d: &[], group: 0 },
+            STEPS => X { m: *m, cols: *cols, f, q, steps, d: &[], group: 0 },
+            group => X { m: *m, cols: *cols, f, q, steps: &[], d, group },
         }
-        X { m: *m, cols: *cols, f, q, d, s, n, group: *group }
     }
 }
 

@@ -22,8 +22,7 @@ use std::ops::Range;
 pub use matrix::{Input, Job, Matrix, mul, rows_for};
 
 use super::dtype::DType;
-#[cfg(doc)]
-use super::quant;
+use super::quant::Step;
 
 /// Instruction sets, slowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,13 +83,11 @@ pub struct X<'a> {
     pub f: &'a [f32],
     /// (m, cols) their i8 values; empty where no kernel needs them.
     pub q: &'a [i8],
-    /// (m, cols / group) scales: `f ≈ q · d`.
+    /// (m, cols / 32) what belongs to `q`, for all quantized types but `Q8G`.
+    pub steps: &'a [Step],
+    /// `Q8G` only: (m, cols / group) scales, `f ≈ q · d`.
     pub d: &'a [f32],
-    /// (m, cols / group) `d` × the sum of a group's `q`; only for groups of [`quant::ACT_GROUP`].
-    pub s: &'a [f32],
-    /// (m, cols / group) sums of the `q` of a group; like `s`.
-    pub n: &'a [i32],
-    /// i8 values that share a scale: [`quant::ACT_GROUP`], or the file's own for `Q8G`.
+    /// `Q8G` only: values that share a scale.
     pub group: usize,
 }
 

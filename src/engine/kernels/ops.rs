@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::{Isa, Kernels};
-use crate::engine::quant;
+use crate::engine::quant::{self, Step};
 
 /// Lanes of a sum outside x86: two or four registers of most processors.
 const WIDE: usize = 16;
@@ -114,8 +114,10 @@ fn softmax<const L: usize, const FMA: bool>(x: &mut [f32]) -> (f32, f32) {
         }
     }
     let sum = total(acc);
+    // One lane is llama2.c's.
+    let inverse = 1.0 / sum;
     for x in x.iter_mut() {
-        *x /= sum;
+        *x = if L == 1 { *x / sum } else { *x * inverse };
     }
     (max, sum)
 }
@@ -214,27 +216,17 @@ impl Kernels {
         }
     }
 
-    /// See [`quant::quantize_acts`]; every set gives the same bits.
-    pub fn quantize_acts(
-        &self,
-        x: &[f32],
-        group: usize,
-        q: &mut [i8],
-        d: &mut [f32],
-        n: &mut [i32],
-        s: &mut [f32],
-    ) {
+    /// See [`quant::quantize_steps`]; every set gives the same bits.
+    pub fn quantize_steps(&self, x: &[f32], q: &mut [i8], steps: &mut [Step]) {
         #[cfg(target_arch = "x86_64")]
         match self.isa {
             // SAFETY: a `Kernels` of this set proves that the processor has it.
-            Isa::Avx2 => return unsafe { super::x86::avx2::quantize_acts(x, q, d, n, s, group) },
+            Isa::Avx2 => return unsafe { super::x86::avx2::quantize_steps(x, q, steps) },
             // SAFETY: likewise.
-            Isa::Avx512 => {
-                return unsafe { super::x86::avx512::quantize_acts(x, q, d, n, s, group) };
-            }
+            Isa::Avx512 => return unsafe { super::x86::avx512::quantize_steps(x, q, steps) },
             Isa::Scalar | Isa::Portable => {}
         }
-        quant::quantize_acts(x, group, q, d, n, s);
+        quant::quantize_steps(x, q, steps);
     }
 }
 

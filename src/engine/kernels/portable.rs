@@ -12,7 +12,7 @@ use super::{MatMul, Out, Rows, X};
 use crate::engine::dtype::DType;
 use crate::engine::quant::{
     self, ACT_GROUP, Block, IQ4_NL, IQ4_XS, Parts, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K,
-    Q6_K, Q8_0, Q8_K,
+    Q6_K, Q8_0, Q8_K, Step,
 };
 
 /// The portable kernel of a type that can be multiplied.
@@ -141,19 +141,20 @@ unsafe fn runs<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out) 
         for tile in tiles(x.m) {
             let mut sums = [0f32; TILE];
             if tile.len() == 1 {
-                let (q, d, s) = quantized(x, tile.start * x.cols, x.cols);
-                sums[0] = B::dot(row, q, d, s);
+                let (q, steps) = quantized(x, tile.start * x.cols, x.cols);
+                sums[0] = B::dot(row, q, steps);
             } else {
                 for (n, block) in row.iter().enumerate() {
                     quant::unpack(block, &mut p);
                     for (i, sum) in tile.clone().zip(&mut sums) {
-                        let (q, d, s) = quantized(x, i * x.cols + n * 32, 32);
+                        let (q, steps) = quantized(x, i * x.cols + n * 32, 32);
+                        let step = &steps[0];
                         for g in 0..2 {
                             let at = g * ACT_GROUP..(g + 1) * ACT_GROUP;
                             let n = integers(&p.q[at.clone()], &q[at]);
-                            *sum += n as f32 * (p.a[0] * d[g]);
+                            *sum += n as f32 * (p.a[0] * step.d[g]);
                             if B::MIN {
-                                *sum += p.b[0] * s[g];
+                                *sum += p.b[0] * step.s[g];
                             }
                         }
                     }
@@ -180,8 +181,8 @@ unsafe fn blocks<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out
             for (n, block) in row.iter().enumerate() {
                 quant::unpack(block, &mut p);
                 for (i, sums) in tile.clone().zip(&mut sums) {
-                    let (q, d, s) = quantized(x, i * x.cols + n * B::LEN, B::LEN);
-                    multiply_block::<B>(&p, q, d, s, sums);
+                    let (q, steps) = quantized(x, i * x.cols + n * B::LEN, B::LEN);
+                    multiply_block::<B>(&p, q, steps, sums);
                 }
             }
             for (i, [a, b, c, d]) in tile.zip(sums) {
@@ -195,13 +196,7 @@ unsafe fn blocks<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out
 /// Adds the product of a block: group g goes to lane g mod 4, first all sums of integers, then all
 /// scales, so that both are vectors.
 #[inline(always)]
-fn multiply_block<B: Block>(
-    p: &Parts,
-    q: &[i8],
-    d: &[f32],
-    s: &[f32],
-    sums: &mut [f32; RUN_LANES],
-) {
+fn multiply_block<B: Block>(p: &Parts, q: &[i8], steps: &[Step], sums: &mut [f32; RUN_LANES]) {
     let mut n = [0f32; Parts::LEN / 16];
     for (n, (w, q)) in n.iter_mut().zip(p.q.chunks_exact(ACT_GROUP).zip(q.chunks_exact(ACT_GROUP)))
     {
@@ -209,11 +204,11 @@ fn multiply_block<B: Block>(
     }
     let mut lanes = *sums;
     for g in 0..B::LEN / ACT_GROUP {
-        lanes[g % RUN_LANES] += n[g] * (p.a[g * ACT_GROUP / B::RUN] * d[g]);
+        lanes[g % RUN_LANES] += n[g] * (p.a[g * ACT_GROUP / B::RUN] * steps[g / 2].d[g % 2]);
     }
     if B::MIN {
         for g in 0..B::LEN / ACT_GROUP {
-            lanes[g % RUN_LANES] += p.b[g * ACT_GROUP / B::RUN] * s[g];
+            lanes[g % RUN_LANES] += p.b[g * ACT_GROUP / B::RUN] * steps[g / 2].s[g % 2];
         }
     }
     *sums = lanes;
@@ -224,12 +219,11 @@ fn integers(w: &[i8], x: &[i8]) -> i32 {
     w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum()
 }
 
-/// `len` quantized activations from `at` on, their scales and their sums.
+/// `len` quantized activations from `at` on, and their scales and sums.
 #[inline(always)]
-fn quantized<'a>(x: &X<'a>, at: usize, len: usize) -> (&'a [i8], &'a [f32], &'a [f32]) {
+fn quantized<'a>(x: &X<'a>, at: usize, len: usize) -> (&'a [i8], &'a [Step]) {
     let end = at + len;
-    let groups = at / ACT_GROUP..end / ACT_GROUP;
-    (&x.q[at..end], &x.d[groups.clone()], &x.s[groups])
+    (&x.q[at..end], &x.steps[at / 32..end / 32])
 }
 
 /// The same sums in the same order as the scalar kernel's: integers have no other.

@@ -9,8 +9,7 @@ use std::ops::Range;
 use super::{MatMul, Out, Rows, X};
 use crate::engine::dtype::DType;
 use crate::engine::quant::{
-    self, ACT_GROUP, Block, IQ4_NL, IQ4_XS, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K,
-    Q8_0, Q8_K,
+    self, Block, IQ4_NL, IQ4_XS, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0, Q8_K,
 };
 
 /// The scalar kernel of a type that can be multiplied.
@@ -97,9 +96,8 @@ unsafe fn blocks<B: Block>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out
     let dot = |_, row: &[u8], i: usize| {
         let at = i * x.cols;
         let q = &x.q[at..at + x.cols];
-        let groups = at / ACT_GROUP..(at + x.cols) / ACT_GROUP;
-        let (d, s) = (&x.d[groups.clone()], &x.s[groups]);
-        B::dot(quant::blocks(row), q, d, s)
+        let steps = &x.steps[at / 32..(at + x.cols) / 32];
+        B::dot(quant::blocks(row), q, steps)
     };
     // SAFETY: the caller's promise.
     unsafe { each(w, rows, x, out, dot) }

@@ -300,7 +300,7 @@ fn attend(
 ) {
     let hd = c.head_dim;
     let blocks = task.from / BLOCK..task.to.div_ceil(BLOCK);
-    // Scores of whole blocks; those outside the span are not looked at.
+    // Scores of whole blocks; those outside the span weigh nothing.
     let (ld, skip) = (blocks.len() * BLOCK, task.from % BLOCK);
     let n = task.to - task.from;
     let group = q.len() / hd;
@@ -311,7 +311,6 @@ fn attend(
     kernels.scores(q, hd, keys, blocks, scores);
     let (mixture, stats) = out.split_at_mut(group * hd);
     for (s, stat) in scores.chunks_exact_mut(ld).zip(stats.chunks_exact_mut(2)) {
-        let s = &mut s[skip..skip + n];
         for s in s.iter_mut() {
             *s /= c.attn_divisor;
         }
@@ -320,6 +319,8 @@ fn attend(
                 *s = cap * (*s / cap).tanh();
             }
         }
+        s[..skip].fill(f32::NEG_INFINITY);
+        s[skip + n..].fill(f32::NEG_INFINITY);
         (stat[0], stat[1]) = kernels.softmax(s);
     }
     kernels.mix(&scores[skip..], ld, hd, values, task.from..task.to, mixture);

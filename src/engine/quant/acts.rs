@@ -2,20 +2,53 @@
 
 use half::f16;
 
-/// Quantizes activations in groups: d = max|x| / 127, q = round half away from zero of x / d
-/// (llama2.c's `quantize`; groups of zeros get d = 0). `n` and `s`, if not empty, get Σq and d · Σq
-/// of each group. `x.len()` is a multiple of `group`.
+use super::ACT_GROUP;
+
+/// What 32 activations are besides their i8 values: two groups of [`ACT_GROUP`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Step {
+    /// Scales: x ≈ q · d.
+    pub d: [f32; 2],
+    /// d · Σq.
+    pub s: [f32; 2],
+    /// −Σq.
+    pub n: [i32; 2],
+}
+
+/// Quantizes activations for GGUF's types, in groups of [`ACT_GROUP`]: d = max|x| / 127, q = round
+/// half to even of x · (127 / max|x|), as processors round. `x.len()` is a multiple of 32.
+///
+/// Every |q| ≤ 127. A NaN counts as 0; an infinity makes d infinite and every q of its group 0, so
+/// that products with the group are NaN; a group below 127 / [`f32::MAX`] is zeros.
+pub fn quantize_steps(x: &[f32], q: &mut [i8], steps: &mut [Step]) {
+    let (x, _) = x.as_chunks::<ACT_GROUP>();
+    let (q, _) = q.as_chunks_mut::<ACT_GROUP>();
+    for ((x, q), step) in x.chunks(2).zip(q.chunks_mut(2)).zip(steps) {
+        for (g, (x, q)) in x.iter().zip(q).enumerate() {
+            let max = max_abs(x);
+            let inverse = 127.0 / max;
+            if inverse.is_infinite() {
+                (step.d[g], step.s[g], step.n[g]) = (0.0, 0.0, 0);
+                q.fill(0);
+                continue;
+            }
+            for (q, x) in q.iter_mut().zip(x) {
+                *q = (x * inverse).round_ties_even() as i8;
+            }
+            let n: i32 = q.iter().map(|q| i32::from(*q)).sum();
+            let d = max / 127.0;
+            (step.d[g], step.s[g], step.n[g]) = (d, d * n as f32, -n);
+        }
+    }
+}
+
+/// Quantizes activations in groups as llama2.c's `quantize` does: d = max|x| / 127, q = round half
+/// away from zero of x / d; groups of zeros get d = 0. `x.len()` is a multiple of `group`.
 ///
 /// Every |q| ≤ 127: where d is so small that x / d runs over, q is cut. A NaN counts as 0; an
 /// infinity makes d infinite and every q of its group 0, so that products with the group are NaN.
-pub fn quantize_acts(
-    x: &[f32],
-    group: usize,
-    q: &mut [i8],
-    d: &mut [f32],
-    n: &mut [i32],
-    s: &mut [f32],
-) {
+pub fn quantize_acts(x: &[f32], group: usize, q: &mut [i8], d: &mut [f32]) {
     if group == 0 {
         return;
     }
@@ -29,12 +62,6 @@ pub fn quantize_acts(
         for (q, x) in q.iter_mut().zip(x) {
             *q = round_i8(x / *d);
         }
-    }
-    for (n, q) in n.iter_mut().zip(q.chunks_exact(group)) {
-        *n = q.iter().map(|q| i32::from(*q)).sum();
-    }
-    for ((s, d), n) in s.iter_mut().zip(d).zip(n) {
-        *s = *d * *n as f32;
     }
 }
 

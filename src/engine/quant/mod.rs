@@ -40,7 +40,7 @@ mod k;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-pub use acts::{quantize_acts, quantize_q8_0};
+pub use acts::{Step, quantize_acts, quantize_q8_0, quantize_steps};
 pub use basic::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub use float::{bf16_to_f32, decode_bf16, decode_f16, decode_f32, f16_to_f32};
 pub use iq4::{IQ4_LEVELS, IQ4_NL, IQ4_XS};
@@ -84,7 +84,7 @@ pub trait Block: FromBytes + Immutable + KnownLayout + Unaligned + Copy {
     }
 
     /// Σ wᵢ·xᵢ of a row of blocks with a row of activations in groups of [`ACT_GROUP`]: `q` their
-    /// i8 values, `d` a scale a group, `s` = d · Σq of each group.
+    /// i8 values, `steps` the rest.
     ///
     /// One f32 sum `t` over the groups in order, starting at 0. For a group of run *k*, with `n`
     /// the exact i32 sum of the products of its integers (|n| < 2¹⁹), and every operation rounded
@@ -92,9 +92,9 @@ pub trait Block: FromBytes + Immutable + KnownLayout + Unaligned + Copy {
     ///
     /// ```text
     /// t += f32(n) · (a[k] · d)
-    /// t += b[k] · s                only with a b
+    /// t += b[k] · s                only with a b; s = d · Σq
     /// ```
-    fn dot(w: &[Self], q: &[i8], d: &[f32], s: &[f32]) -> f32 {
+    fn dot(w: &[Self], q: &[i8], steps: &[Step]) -> f32 {
         let mut p = Parts::ZERO;
         let mut t = 0f32;
         for (block, w) in w.iter().enumerate() {
@@ -105,9 +105,10 @@ pub trait Block: FromBytes + Immutable + KnownLayout + Unaligned + Copy {
                 let x = &q[at * ACT_GROUP..(at + 1) * ACT_GROUP];
                 let w = &p.q[g * ACT_GROUP..(g + 1) * ACT_GROUP];
                 let n: i32 = w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum();
-                t += n as f32 * (p.a[k] * d[at]);
+                let step = &steps[at / 2];
+                t += n as f32 * (p.a[k] * step.d[at % 2]);
                 if Self::MIN {
-                    t += p.b[k] * s[at];
+                    t += p.b[k] * step.s[at % 2];
                 }
             }
         }

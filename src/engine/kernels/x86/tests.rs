@@ -4,7 +4,7 @@ use super::super::panels;
 use super::super::{MatMul, Out, Rows, X, scalar};
 use super::*;
 use crate::engine::dtype::DType;
-use crate::engine::quant;
+use crate::engine::quant::{self, Step};
 
 pub(super) const TYPES: [DType; 15] = [
     DType::F32,
@@ -88,46 +88,54 @@ pub(super) fn weights(dtype: DType, rows: usize, cols: usize, random: &mut Rando
     data
 }
 
-/// Activations in f32 and i8.
+/// Activations in f32 and i8: in groups for llama2.c's type, else in steps where they divide rows.
 pub(super) struct Batch {
     m: usize,
     cols: usize,
-    group: usize,
+    group: Option<usize>,
     f: Vec<f32>,
     q: Vec<i8>,
+    steps: Vec<Step>,
     d: Vec<f32>,
-    s: Vec<f32>,
-    n: Vec<i32>,
 }
 
 impl Batch {
     pub(super) fn new(
         m: usize,
         cols: usize,
-        group: usize,
+        group: Option<usize>,
         mut x: impl FnMut(usize) -> f32,
     ) -> Batch {
         let f: Vec<f32> = (0..m * cols).map(&mut x).collect();
-        let (mut q, mut d) = (vec![0; m * cols], vec![0.0; m * cols / group]);
-        let mut s = vec![0.0; if group == quant::ACT_GROUP { m * cols / group } else { 0 }];
-        let mut n = vec![0; s.len()];
-        quant::quantize_acts(&f, group, &mut q, &mut d, &mut n, &mut s);
-        Batch { m, cols, group, f, q, d, s, n }
+        let (mut q, mut steps, mut d) = (vec![0; m * cols], Vec::new(), Vec::new());
+        match group {
+            Some(group) => {
+                d.resize(m * cols / group, 0.0);
+                quant::quantize_acts(&f, group, &mut q, &mut d);
+            }
+            None if cols % 32 == 0 => {
+                steps.resize(m * cols / 32, Step::default());
+                quant::quantize_steps(&f, &mut q, &mut steps);
+            }
+            None => {}
+        }
+        Batch { m, cols, group, f, q, steps, d }
     }
 
     /// Rows `from..from + m`.
     pub(super) fn view(&self, from: usize, m: usize) -> X<'_> {
-        let (c, g) = (self.cols, self.cols / self.group);
-        let s = if self.s.is_empty() { &[] } else { &self.s[from * g..(from + m) * g] };
+        let c = self.cols;
+        let group = self.group.unwrap_or(0);
+        let g = c.checked_div(group).unwrap_or(0);
+        let steps = if self.steps.is_empty() { 0 } else { c / 32 };
         X {
             m,
             cols: c,
             f: &self.f[from * c..(from + m) * c],
             q: &self.q[from * c..(from + m) * c],
+            steps: &self.steps[from * steps..(from + m) * steps],
             d: &self.d[from * g..(from + m) * g],
-            s,
-            n: if self.n.is_empty() { &[] } else { &self.n[from * g..(from + m) * g] },
-            group: self.group,
+            group,
         }
     }
 }
@@ -168,7 +176,8 @@ fn check(dtype: DType, data: &[u8], x: &Batch) {
     let floats = matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
     let activation = |i: usize, c: usize| {
         let at = i * x.cols + c;
-        f64::from(if floats { x.f[at] } else { f32::from(x.q[at]) * x.d[at / x.group] })
+        let scale = || x.steps[at / 32].d[at / 16 % 2];
+        f64::from(if floats { x.f[at] } else { f32::from(x.q[at]) * scale() })
     };
     let mut decoded = vec![0.0; x.cols];
     for (name, table) in sets() {
@@ -202,8 +211,7 @@ fn every_kernel_agrees_with_the_definition() {
         };
         for &cols in columns {
             for m in [1, 2, 3, 5, 6, 8, 11] {
-                let group = if dtype.row().block_len == 1 { 1 } else { quant::ACT_GROUP };
-                let x = Batch::new(m, cols, group, |_| random.unit());
+                let x = Batch::new(m, cols, None, |_| random.unit());
                 check(dtype, &weights(dtype, 5, cols, &mut random), &x);
             }
         }
@@ -219,7 +227,6 @@ fn bits(v: &[f32]) -> Vec<u32> {
 fn a_product_does_not_depend_on_batch_range_or_alignment() {
     let mut random = Random(2);
     for dtype in TYPES {
-        let float = dtype.row().block_len == 1;
         let cols = match dtype.row().block_len {
             1 => 333,
             32 => 352,
@@ -228,7 +235,7 @@ fn a_product_does_not_depend_on_batch_range_or_alignment() {
         // More rows than one chunk, and a batch of wide tiles and single rows.
         let (n, m) = (37, 13);
         let data = weights(dtype, n, cols, &mut random);
-        let x = Batch::new(m, cols, if float { 1 } else { quant::ACT_GROUP }, |_| random.unit());
+        let x = Batch::new(m, cols, None, |_| random.unit());
         let mut shifted = vec![0; data.len() + 1];
         shifted[1..].copy_from_slice(&data);
         for (name, table) in sets() {
@@ -281,7 +288,7 @@ fn extremes_do_not_saturate() {
             }
             for period in [1, 2, 4, 16, 32, 1000] {
                 for sign in [1.0, -1.0] {
-                    let x = Batch::new(1, cols, quant::ACT_GROUP, |i| {
+                    let x = Batch::new(1, cols, None, |i| {
                         if i / period % 2 == 0 { 127.0 * sign } else { -127.0 * sign }
                     });
                     assert!(x.q.iter().all(|q| q.abs() == 127));
@@ -301,7 +308,7 @@ fn groups_of_llama2c_are_added_bit_for_bit_as_in_scalar_code() {
             let data: Vec<u8> = (0..n * cols).map(|_| random.bits() as u8).collect();
             let scales: Vec<u8> =
                 (0..n * groups).flat_map(|_| random.unit().to_le_bytes()).collect();
-            let x = Batch::new(m, cols, group, |_| random.unit());
+            let x = Batch::new(m, cols, Some(group), |_| random.unit());
             let w = Rows { data: &data, row_bytes: cols, cols, scales: &scales, group };
             let scalar = Table { rows: scalar::matmul, panels: |_| None };
             let want = product(scalar, DType::Q8G, &w, n, &x.view(0, m));
@@ -339,25 +346,26 @@ fn activations_are_quantized_bit_for_bit_as_in_scalar_code() {
             _ => {}
         }
     }
-    type Quantize = unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [i32], &mut [f32], usize);
+    type Quantize = unsafe fn(&[f32], &mut [i8], &mut [Step]);
     let mut sets: Vec<(&str, Quantize)> = Vec::new();
     if has_avx2() {
-        sets.push(("avx2", avx2::quantize_acts));
+        sets.push(("avx2", avx2::quantize_steps));
     }
     if has_avx2() && has_avx512() {
-        sets.push(("avx512", avx512::quantize_acts));
+        sets.push(("avx512", avx512::quantize_steps));
     }
-    for group in [32, 16] {
-        let want = Batch::new(1, x.len(), group, |i| x[i]);
-        for (name, quantize) in &sets {
-            let (mut q, mut d) = (vec![99; x.len()], vec![99.0; x.len() / group]);
-            let (mut n, mut s) = (vec![99; want.n.len()], vec![99.0; want.s.len()]);
-            // SAFETY: this processor has the set.
-            unsafe { quantize(&x, &mut q, &mut d, &mut n, &mut s, group) };
-            assert_eq!(n, want.n, "{name}, groups of {group}");
-            assert_eq!(q, want.q, "{name}, groups of {group}");
-            assert_eq!(bits(&d), bits(&want.d), "{name}, groups of {group}");
-            assert_eq!(bits(&s), bits(&want.s), "{name}, groups of {group}");
+    let want = Batch::new(1, x.len(), None, |i| x[i]);
+    for (name, quantize) in &sets {
+        let (mut q, mut steps) = (vec![99; x.len()], vec![Step::default(); x.len() / 32]);
+        // SAFETY: this processor has the set.
+        unsafe { quantize(&x, &mut q, &mut steps) };
+        assert_eq!(q, want.q, "{name}");
+        for (got, want) in steps.iter().zip(&want.steps) {
+            assert_eq!((bits(&got.d), got.n), (bits(&want.d), want.n), "{name}");
+            // One NaN is as good as another.
+            let same =
+                |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+            assert!(got.s.iter().zip(&want.s).all(same), "{name}: {got:?} for {want:?}");
         }
     }
 }

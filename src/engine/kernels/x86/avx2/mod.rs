@@ -13,7 +13,7 @@ mod panels;
 use super::super::MatMul;
 use crate::engine::dtype::DType;
 
-pub(in super::super) use acts::quantize_acts;
+pub(in super::super) use acts::quantize_steps;
 pub(in super::super) use panels::panels;
 
 /// The AVX2 kernel of a type that is multiplied as it lies in the file.

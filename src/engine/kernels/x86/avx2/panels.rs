@@ -15,7 +15,7 @@ use super::load::{load128, load256};
 use crate::engine::dtype::DType;
 use crate::engine::kernels::panels::{Format, ROWS, Scales};
 use crate::engine::kernels::{MatMul, Out, Rows, X};
-use crate::engine::quant::IQ4_LEVELS;
+use crate::engine::quant::{IQ4_LEVELS, Step};
 
 /// Activation rows of a wide tile: their sums and a step's weights fit 16 registers nearly.
 const WIDE: usize = 4;
@@ -81,13 +81,11 @@ unsafe fn matmul<P: Packed>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Ou
     }
 }
 
-/// One activation row: its integers in fours, and scales, scaled sums and sums of its groups.
+/// One activation row: its integers in fours, and what belongs to them.
 #[derive(Clone, Copy)]
 struct Act<'a> {
     q: &'a [[[u8; 4]; 8]],
-    d: &'a [[f32; 2]],
-    s: &'a [[f32; 2]],
-    n: &'a [[i32; 2]],
+    steps: &'a [Step],
 }
 
 /// Half a panel with `M` activation rows from `i` on; the first `n` of its rows are wanted.
@@ -104,15 +102,10 @@ fn tile<P: Packed, const M: usize>(
 ) {
     let f = const { P::F };
     let steps = x.cols / 32;
-    let mut acts = [Act { q: &[], d: &[], s: &[], n: &[] }; M];
+    let mut acts = [Act { q: &[], steps: &[] }; M];
     for (m, act) in acts.iter_mut().enumerate() {
-        let groups = (i + m) * 2 * steps..(i + m + 1) * 2 * steps;
-        *act = Act {
-            q: fours(&x.q[(i + m) * x.cols..(i + m + 1) * x.cols]),
-            d: x.d[groups.clone()].as_chunks().0,
-            s: x.s[groups.clone()].as_chunks().0,
-            n: x.n[groups].as_chunks().0,
-        };
+        let q = &x.q[(i + m) * x.cols..(i + m + 1) * x.cols];
+        *act = Act { q: fours(q), steps: &x.steps[(i + m) * steps..(i + m + 1) * steps] };
     }
     let mut acc = [_mm256_setzero_ps(); M];
     let zero = _mm256_setzero_ps();
@@ -151,13 +144,13 @@ fn tile<P: Packed, const M: usize>(
             };
             let w = unpack::<P>(bits, half);
             for (acc, act) in acc.iter_mut().zip(&acts) {
-                let (q, d, s, n) = (&act.q[step], &act.d[step], &act.s[step], &act.n[step]);
+                let (q, Step { d, s, n }) = (&act.q[step], &act.steps[step]);
                 let mut t = [zero; 2];
                 for h in 0..2 {
                     let mut sum = dots::<P>(&w, q, 4 * h);
                     if f.bias != 0 && !P::SIGNED {
                         let bias = _mm256_set1_epi32(n[h].wrapping_mul(f.bias));
-                        sum = _mm256_sub_epi32(sum, bias);
+                        sum = _mm256_add_epi32(sum, bias);
                     }
                     t[h] = _mm256_cvtepi32_ps(sum);
                 }

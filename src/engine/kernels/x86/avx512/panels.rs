@@ -14,7 +14,7 @@ use super::load::{load128, load256, load512};
 use crate::engine::dtype::DType;
 use crate::engine::kernels::panels::{Format, ROWS, Scales};
 use crate::engine::kernels::{MatMul, Out, Rows, X};
-use crate::engine::quant::IQ4_LEVELS;
+use crate::engine::quant::{IQ4_LEVELS, Step};
 
 /// Activation rows of a wide tile: each is loaded once for two panels, whose weights are unpacked
 /// once for all of them, and its sums fit the 32 registers.
@@ -120,13 +120,11 @@ fn sweep<P: Packed, const N: usize>(
     }
 }
 
-/// One activation row: its integers in fours, and scales, scaled sums and sums of its groups.
+/// One activation row: its integers in fours, and what belongs to them.
 #[derive(Clone, Copy)]
 struct Act<'a> {
     q: &'a [[[u8; 4]; 8]],
-    d: &'a [[f32; 2]],
-    s: &'a [[f32; 2]],
-    n: &'a [[i32; 2]],
+    steps: &'a [Step],
 }
 
 /// Steps `steps` of `N` panels with `M` activation rows from `i` on, added to what the steps before
@@ -144,16 +142,11 @@ fn tile<P: Packed, const N: usize, const M: usize>(
 ) {
     let f = const { P::F };
     let all = x.cols / 32;
-    let mut acts = [Act { q: &[], d: &[], s: &[], n: &[] }; M];
+    let mut acts = [Act { q: &[], steps: &[] }; M];
     for (m, act) in acts.iter_mut().enumerate() {
-        let groups = (i + m) * 2 * all..(i + m + 1) * 2 * all;
         let q = &x.q[(i + m) * x.cols..(i + m + 1) * x.cols];
-        *act = Act {
-            q: &fours(q)[..steps.end],
-            d: &x.d[groups.clone()].as_chunks().0[..steps.end],
-            s: &x.s[groups.clone()].as_chunks().0[..steps.end],
-            n: &x.n[groups].as_chunks().0[..steps.end],
-        };
+        let own = &x.steps[(i + m) * all..(i + m + 1) * all];
+        *act = Act { q: &fours(q)[..steps.end], steps: &own[..steps.end] };
     }
     let place = |p: usize, m: usize| {
         let first = first + p * ROWS;
@@ -185,7 +178,7 @@ fn tile<P: Packed, const N: usize, const M: usize>(
         if f.bias != 0 {
             for (m, act) in acts.iter().enumerate() {
                 for h in 0..2 {
-                    let bias = biased(&f, act.n[step][h]);
+                    let bias = biased(&f, act.steps[step].n[h]);
                     for sums in &mut sums {
                         sums[m][h] = bias;
                     }
@@ -199,7 +192,7 @@ fn tile<P: Packed, const N: usize, const M: usize>(
         for p in 0..N {
             let (a, b) = factors(&f, heads[p], scales[p]);
             for (m, act) in acts.iter().enumerate() {
-                let (d, s, acc) = (&act.d[step], &act.s[step], &mut acc[p][m]);
+                let (Step { d, s, .. }, acc) = (&act.steps[step], &mut acc[p][m]);
                 let [t, u] = sums[p][m];
                 let t = [_mm512_cvtepi32_ps(t), _mm512_cvtepi32_ps(u)];
                 if f.scales == Scales::Int16 {
@@ -280,11 +273,11 @@ fn factors(f: &Format, head: &[u8], scales: &[u8]) -> ([__m512; 2], [__m512; 2])
     }
 }
 
-/// −bias · n in all lanes; biases are powers of two.
+/// bias · n in all lanes; biases are powers of two.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn biased(f: &Format, n: i32) -> __m512i {
-    let n = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_set1_epi32(n));
+    let n = _mm512_set1_epi32(n);
     match f.bias {
         4 => _mm512_slli_epi32::<2>(n),
         8 => _mm512_slli_epi32::<3>(n),
