@@ -114,10 +114,22 @@ fn rows<B: Pack>(data: &[u8], cols: usize) -> Bytes {
     let Some(format) = Format::of(B::DTYPE) else { return Bytes::new() };
     let row_bytes = cols / B::LEN * size_of::<B>();
     interleave(data, row_bytes, format.panel(cols), |rows, out| {
-        for (r, row) in rows.chunks_exact(row_bytes).enumerate() {
-            let row = quant::blocks::<B>(row);
-            for (block, unit) in row.iter().zip(out.chunks_exact_mut(format.unit())) {
-                put(&format, block, r, unit);
+        // Rows that are missing stay zeros.
+        let (mut p, mut steps) = (Parts::ZERO, [FOURS; 256 / 32]);
+        let len = format.unit_cols() / 32;
+        for (u, unit) in out.chunks_exact_mut(format.unit()).enumerate() {
+            for (r, row) in rows.chunks_exact(row_bytes).enumerate() {
+                let block = &quant::blocks::<B>(row)[u];
+                quant::unpack(block, &mut p);
+                scales(&format, &block.raw(), r, unit);
+                for (step, q) in steps[..len].iter_mut().zip(p.q.as_chunks::<32>().0) {
+                    numbers(&format, q, r, step);
+                }
+            }
+            let places = unit[format.head()..].chunks_exact_mut(format.step());
+            for (place, step) in places.zip(&steps) {
+                let bits = place.len() - format.bits * 64;
+                planes(format.bits, step, &mut place[bits..]);
             }
         }
     })
@@ -164,10 +176,8 @@ fn interleave(
     Bytes::from(out).slice(at..at + bytes)
 }
 
-/// Puts one row's block into its unit; the unit's bytes of this row are zeros before.
-fn put<B: Pack>(format: &Format, block: &B, row: usize, unit: &mut [u8]) {
-    let (raw, mut p) = (block.raw(), Parts::ZERO);
-    quant::unpack(block, &mut p);
+/// Puts a row's scales into its unit.
+fn scales(format: &Format, raw: &Raw, row: usize, unit: &mut [u8]) {
     unit[2 * row..2 * row + 2].copy_from_slice(&raw.d);
     if format.min {
         // Products add the minima: those of scaled scales are subtracted from the numbers.
@@ -175,47 +185,80 @@ fn put<B: Pack>(format: &Format, block: &B, row: usize, unit: &mut [u8]) {
         let m = (u16::from_le_bytes(raw.m) ^ sign).to_le_bytes();
         unit[32 + 2 * row..34 + 2 * row].copy_from_slice(&m);
     }
-    let steps = unit[format.head()..].chunks_exact_mut(format.step());
-    for (s, (step, q)) in steps.zip(p.q.as_chunks::<32>().0).enumerate() {
-        let n = format.step_scales();
-        let (scales, bits) = step.split_at_mut(if format.min { 2 * n } else { n });
+    let n = format.step_scales();
+    for (s, step) in unit[format.head()..].chunks_exact_mut(format.step()).enumerate() {
         for half in 0..n / ROWS {
-            let run = 2 * s + half;
-            scales[half * ROWS + row] = raw.scales[run] as u8;
+            step[half * ROWS + row] = raw.scales[2 * s + half] as u8;
             if format.min {
-                scales[n + half * ROWS + row] = raw.mins[run];
+                step[n + half * ROWS + row] = raw.mins[2 * s + half];
             }
-        }
-        for (col, q) in q.iter().enumerate() {
-            let v = if format.levels {
-                IQ4_LEVELS.iter().position(|l| l == q).unwrap_or(0) as u8
-            } else {
-                (i32::from(*q) + format.bias) as u8
-            };
-            put_bits(format.bits, v, 4 * row + col % 4, col / 4, bits);
         }
     }
 }
 
-/// Puts a number of four `g` into the planes.
-fn put_bits(bits: usize, v: u8, byte: usize, g: usize, planes: &mut [u8]) {
-    let mut rest = planes;
-    let mut v = v;
-    if bits == 8 {
-        rest[64 * g + byte] = v;
-        return;
+/// The numbers of a step in fours: of four g those of the 16 rows, a byte each.
+type Fours = [[u32; ROWS]; 8];
+const FOURS: Fours = [[0; ROWS]; 8];
+
+/// Which of the 16 levels a number is.
+const LEVEL: [u8; 256] = {
+    let mut places = [0; 256];
+    let mut i = 0;
+    while i < IQ4_LEVELS.len() {
+        places[IQ4_LEVELS[i] as u8 as usize] = i as u8;
+        i += 1;
     }
+    places
+};
+
+/// Puts a row's numbers into a step, unsigned.
+#[inline]
+fn numbers(format: &Format, q: &[i8; 32], row: usize, step: &mut Fours) {
+    let mut v = [0u8; 32];
+    for (v, q) in v.iter_mut().zip(q) {
+        *v = if format.levels {
+            LEVEL[*q as u8 as usize]
+        } else {
+            (*q as u8).wrapping_add(format.bias as u8)
+        };
+    }
+    for (of_four, v) in step.iter_mut().zip(v.as_chunks::<4>().0) {
+        of_four[row] = u32::from_le_bytes(*v);
+    }
+}
+
+/// Lays the numbers of a step out in planes.
+fn planes(bits: usize, step: &Fours, to: &mut [u8]) {
+    let mut to = to.as_chunks_mut::<64>().0.iter_mut();
+    // Of each of some fours the bits from `from` on that a mask has, moved to their place.
+    let mut plane = |fours: &[(usize, u32)], mask: u32, from: u32| {
+        let mut words = [0u32; ROWS];
+        for (g, shift) in fours {
+            for (word, v) in words.iter_mut().zip(&step[*g]) {
+                *word |= (v >> from & (mask * 0x0101_0101)) << shift;
+            }
+        }
+        if let Some(to) = to.next() {
+            for (to, word) in to.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+                *to = word.to_le_bytes();
+            }
+        }
+    };
+    if bits == 8 {
+        return (0..8).for_each(|g| plane(&[(g, 0)], 0xff, 0));
+    }
+    let mut at = 0;
     if bits >= 4 {
-        let (plane, after) = rest.split_at_mut(256);
-        plane[64 * (g % 4) + byte] |= (v & 15) << (4 * (g / 4));
-        (rest, v) = (after, v >> 4);
+        (0..4).for_each(|i| plane(&[(i, 0), (i + 4, 4)], 15, 0));
+        at = 4;
     }
     if matches!(bits, 2 | 3 | 6) {
-        let (plane, after) = rest.split_at_mut(128);
-        plane[64 * (g / 4) + byte] |= (v & 3) << (2 * (g % 4));
-        (rest, v) = (after, v >> 2);
+        for h in [0, 4] {
+            plane(&[(h, 0), (h + 1, 2), (h + 2, 4), (h + 3, 6)], 3, at);
+        }
+        at += 2;
     }
     if matches!(bits, 3 | 5) {
-        rest[byte] |= (v & 1) << g;
+        plane(&[0, 1, 2, 3, 4, 5, 6, 7].map(|g| (g, g as u32)), 1, at);
     }
 }

@@ -20,6 +20,9 @@ use crate::engine::quant::{IQ4_LEVELS, Step};
 /// once for all of them, and its sums fit the 32 registers.
 const WIDE: usize = 4;
 
+/// Activation rows that are worth two panels at a time.
+const MANY: usize = 3 * WIDE;
+
 /// Bytes of panels that stay in the nearest cache while all tiles of activations pass by.
 const NEAR: usize = 20 << 10;
 
@@ -74,8 +77,8 @@ trait Packed {
 unsafe fn matmul<P: Packed>(w: &Rows<'_>, rows: Range<usize>, x: &X<'_>, out: Out) {
     let panel = |first: usize| &w.data[first / ROWS * w.row_bytes..][..w.row_bytes];
     let mut first = rows.start;
-    // One activation row reads one stream of weights: memory is fastest so.
-    if x.m >= WIDE {
+    // Few activation rows wait for memory, which is fastest as one stream of weights.
+    if x.m >= MANY {
         while first + ROWS < rows.end {
             let two = [panel(first), panel(first + ROWS)];
             sweep::<P, 2>(two, x, first, rows.end, out);
@@ -103,8 +106,12 @@ fn sweep<P: Packed, const N: usize>(
     while from < steps {
         // All tiles see the same piece of the panels before the next.
         let most = (NEAR / (N * f.step())).next_multiple_of(unit_steps);
-        let to = if x.m > WIDE { steps.min(from + most) } else { steps };
+        let to = if N > 1 { steps.min(from + most) } else { steps };
         let mut i = 0;
+        while N == 1 && x.m - i >= 2 * WIDE {
+            tile::<P, N, { 2 * WIDE }>(panels, x, from..to, i, first, end, out);
+            i += 2 * WIDE;
+        }
         while x.m - i >= WIDE {
             tile::<P, N, WIDE>(panels, x, from..to, i, first, end, out);
             i += WIDE;
