@@ -71,6 +71,21 @@ fn lanes<const FMA: bool>(q: f32, row: &[f32; 16], acc: &mut [f32; 16]) {
 trait Rows: Copy {
     /// Row `i` of 16, as f32.
     fn load(&self, i: usize) -> [f32; 16];
+    /// Where row `i` lies, or would.
+    fn place(&self, i: usize) -> *const u8;
+}
+
+/// Asks for a cache line that will be wanted.
+#[inline(always)]
+fn prefetch(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has it, and it takes any address.
+    unsafe {
+        use std::arch::x86_64::*;
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
 }
 
 #[derive(Clone, Copy)]
@@ -81,6 +96,11 @@ impl Rows for Singles<'_> {
     fn load(&self, i: usize) -> [f32; 16] {
         self.0[i]
     }
+
+    #[inline(always)]
+    fn place(&self, i: usize) -> *const u8 {
+        self.0.as_ptr().wrapping_add(i).cast()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -90,6 +110,11 @@ impl<const V: u8> Rows for Halves<'_, V> {
     #[inline(always)]
     fn load(&self, i: usize) -> [f32; 16] {
         halves::<V>(&self.0[i])
+    }
+
+    #[inline(always)]
+    fn place(&self, i: usize) -> *const u8 {
+        self.0.as_ptr().wrapping_add(i).cast()
     }
 }
 
@@ -108,6 +133,8 @@ fn tile<const Q: usize, const B: usize, const FMA: bool>(
     for j in 0..hd {
         for (b, keys) in keys.iter().enumerate() {
             let row = keys.load(j);
+            // Several blocks are no single stream, which the processor would see coming.
+            prefetch(keys.place(j + B * hd));
             for i in 0..Q {
                 lanes::<FMA>(q[i][j], &row, &mut acc[i][b]);
             }
@@ -155,11 +182,11 @@ fn queries<const FMA: bool, R: Rows>(
     let at = |i: usize| &q[i * hd..(i + 1) * hd];
     while n - i >= 4 {
         let four = [at(i), at(i + 1), at(i + 2), at(i + 3)];
-        sweep::<4, 2, FMA, R>(four, blocks, key, hd, &mut out[i * ld..], ld);
+        sweep::<4, 4, FMA, R>(four, blocks, key, hd, &mut out[i * ld..], ld);
         i += 4;
     }
     match n - i {
-        3 => sweep::<3, 2, FMA, R>(
+        3 => sweep::<3, 4, FMA, R>(
             [at(i), at(i + 1), at(i + 2)],
             blocks,
             key,
@@ -167,7 +194,7 @@ fn queries<const FMA: bool, R: Rows>(
             &mut out[i * ld..],
             ld,
         ),
-        2 => sweep::<2, 2, FMA, R>([at(i), at(i + 1)], blocks, key, hd, &mut out[i * ld..], ld),
+        2 => sweep::<2, 4, FMA, R>([at(i), at(i + 1)], blocks, key, hd, &mut out[i * ld..], ld),
         1 => sweep::<1, 4, FMA, R>([at(i)], blocks, key, hd, &mut out[i * ld..], ld),
         _ => {}
     }
@@ -228,90 +255,131 @@ fn q8_scores<const V: u8, const FMA: bool>(
     }
 }
 
-/// Loads `W` neighbouring numbers of a position's values.
-#[inline(always)]
-fn values<const V: u8, const W: usize>(x: Numbers<'_>, at: usize) -> [f32; W] {
-    let mut out = [0f32; W];
-    match x {
-        Numbers::F32(x) => out.copy_from_slice(&x[at..at + W]),
-        Numbers::F16(x) => {
-            let x = &x[at..at + W];
-            let (wide, rest) = x.as_chunks::<16>();
-            for (o, x) in out.as_chunks_mut::<16>().0.iter_mut().zip(wide) {
-                *o = halves::<V>(x);
-            }
-            for (o, x) in out[W - rest.len()..].iter_mut().zip(rest) {
-                *o = widen_f16_one(*x);
-            }
-        }
-        Numbers::Q8(x) => {
-            // `W` divides a group, or is a multiple of it.
-            for (i, o) in out.chunks_mut(Q8_GROUP).enumerate() {
-                let (group, from) =
-                    ((at + i * Q8_GROUP) / Q8_GROUP, (at + i * Q8_GROUP) % Q8_GROUP);
-                let block = &x[group * Q8_VALUES..(group + 1) * Q8_VALUES];
-                let d = widen_f16_one(u16::from_le_bytes([block[0], block[1]]));
-                for (o, q) in o.iter_mut().zip(&block[2 + from..]) {
-                    *o = d * f32::from(*q as i8);
-                }
-            }
-        }
-    }
-    out
+/// Values as they lie in a cache.
+trait Values: Copy {
+    /// `W` neighbouring numbers; `W` divides 16, and numbers begin at multiples of it.
+    fn load<const W: usize>(&self, at: usize) -> [f32; W];
 }
 
-/// Mixes `W` numbers of the values for `Q` queries: `p` rows are `ld` apart, `out` rows `hd`.
+impl Values for &[f32] {
+    #[inline(always)]
+    fn load<const W: usize>(&self, at: usize) -> [f32; W] {
+        let mut out = [0f32; W];
+        out.copy_from_slice(&self[at..at + W]);
+        out
+    }
+}
+
+/// Halves, with the instruction set that widens them.
+#[derive(Clone, Copy)]
+struct Wide<'a, const V: u8>(&'a [u16]);
+
+impl<const V: u8> Values for Wide<'_, V> {
+    #[inline(always)]
+    fn load<const W: usize>(&self, at: usize) -> [f32; W] {
+        let mut out = [0f32; W];
+        let x = &self.0[at..at + W];
+        match x.as_array() {
+            Some(x) => out.copy_from_slice(&halves::<V>(x)),
+            None => out.iter_mut().zip(x).for_each(|(o, x)| *o = widen_f16_one(*x)),
+        }
+        out
+    }
+}
+
+impl Values for &[u8] {
+    #[inline(always)]
+    fn load<const W: usize>(&self, at: usize) -> [f32; W] {
+        let mut out = [0f32; W];
+        let block = &self[at / Q8_GROUP * Q8_VALUES..][..Q8_VALUES];
+        let d = widen_f16_one(u16::from_le_bytes([block[0], block[1]]));
+        for (o, q) in out.iter_mut().zip(&block[2 + at % Q8_GROUP..]) {
+            *o = d * f32::from(*q as i8);
+        }
+        out
+    }
+}
+
+/// Mixes `C` times `W` numbers of the values for `Q` queries: `p` rows are `ld` apart, `out` rows
+/// `hd`.
 #[inline(always)]
-fn column<const V: u8, const FMA: bool, const Q: usize, const W: usize>(
+#[allow(clippy::needless_range_loop)] // of every query and every column
+fn column<const FMA: bool, const Q: usize, const C: usize, const W: usize>(
     p: &[f32],
     ld: usize,
     hd: usize,
-    x: Numbers<'_>,
+    x: impl Values,
     positions: Range<usize>,
     first: usize,
     out: &mut [f32],
 ) {
-    let mut acc = [[0f32; W]; Q];
+    let mut acc = [[[0f32; W]; C]; Q];
     let p: [&[f32]; Q] = std::array::from_fn(|i| &p[i * ld..i * ld + positions.len()]);
     for (t, pos) in positions.enumerate() {
-        let v = values::<V, W>(x, pos * hd + first);
-        for i in 0..Q {
-            for l in 0..W {
-                acc[i][l] = madd::<FMA>(p[i][t], v[l], acc[i][l]);
+        for c in 0..C {
+            let v = x.load::<W>(pos * hd + first + c * W);
+            for i in 0..Q {
+                for l in 0..W {
+                    acc[i][c][l] = madd::<FMA>(p[i][t], v[l], acc[i][c][l]);
+                }
             }
         }
     }
     for (i, acc) in acc.iter().enumerate() {
-        out[i * hd + first..i * hd + first + W].copy_from_slice(acc);
+        out[i * hd + first..][..C * W].copy_from_slice(acc.as_flattened());
     }
 }
 
 /// All columns of `Q` queries, widest first.
 #[inline(always)]
-fn columns<const V: u8, const FMA: bool, const Q: usize>(
+fn columns<const FMA: bool, const Q: usize>(
     p: &[f32],
     ld: usize,
     hd: usize,
-    x: Numbers<'_>,
+    x: impl Values,
     positions: Range<usize>,
     out: &mut [f32],
 ) {
     let mut at = 0;
     while hd - at >= 64 {
-        column::<V, FMA, Q, 64>(p, ld, hd, x, positions.clone(), at, out);
+        column::<FMA, Q, 4, 16>(p, ld, hd, x, positions.clone(), at, out);
         at += 64;
     }
     while hd - at >= 16 {
-        column::<V, FMA, Q, 16>(p, ld, hd, x, positions.clone(), at, out);
+        column::<FMA, Q, 1, 16>(p, ld, hd, x, positions.clone(), at, out);
         at += 16;
     }
     while hd - at >= 8 {
-        column::<V, FMA, Q, 8>(p, ld, hd, x, positions.clone(), at, out);
+        column::<FMA, Q, 1, 8>(p, ld, hd, x, positions.clone(), at, out);
         at += 8;
     }
     while hd > at {
-        column::<V, FMA, Q, 1>(p, ld, hd, x, positions.clone(), at, out);
+        column::<FMA, Q, 1, 1>(p, ld, hd, x, positions.clone(), at, out);
         at += 1;
+    }
+}
+
+/// All queries, four at a time.
+#[inline(always)]
+fn rows<const FMA: bool>(
+    p: &[f32],
+    ld: usize,
+    hd: usize,
+    x: impl Values,
+    positions: Range<usize>,
+    out: &mut [f32],
+) {
+    let (n, mut i) = (out.len() / hd, 0);
+    while n > i {
+        let (p, out) = (&p[i * ld..], &mut out[i * hd..]);
+        let step = (n - i).min(4);
+        match step {
+            4 => columns::<FMA, 4>(p, ld, hd, x, positions.clone(), out),
+            3 => columns::<FMA, 3>(p, ld, hd, x, positions.clone(), out),
+            2 => columns::<FMA, 2>(p, ld, hd, x, positions.clone(), out),
+            _ => columns::<FMA, 1>(p, ld, hd, x, positions.clone(), out),
+        }
+        i += step;
     }
 }
 
@@ -324,17 +392,10 @@ fn mix<const V: u8, const FMA: bool>(
     positions: Range<usize>,
     out: &mut [f32],
 ) {
-    let (n, mut i) = (out.len() / hd, 0);
-    while n > i {
-        let (p, out) = (&p[i * ld..], &mut out[i * hd..]);
-        let step = (n - i).min(4);
-        match step {
-            4 => columns::<V, FMA, 4>(p, ld, hd, x, positions.clone(), out),
-            3 => columns::<V, FMA, 3>(p, ld, hd, x, positions.clone(), out),
-            2 => columns::<V, FMA, 2>(p, ld, hd, x, positions.clone(), out),
-            _ => columns::<V, FMA, 1>(p, ld, hd, x, positions.clone(), out),
-        }
-        i += step;
+    match x {
+        Numbers::F32(x) => rows::<FMA>(p, ld, hd, x, positions, out),
+        Numbers::F16(x) => rows::<FMA>(p, ld, hd, Wide::<V>(x), positions, out),
+        Numbers::Q8(x) => rows::<FMA>(p, ld, hd, x, positions, out),
     }
 }
 

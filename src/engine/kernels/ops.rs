@@ -97,21 +97,27 @@ fn exp<const L: usize, const FMA: bool>(x: f32) -> f32 {
 /// Softmax of a row in place: e^(x − max), divided by the sum; gives the maximum and the sum.
 #[inline(always)]
 fn softmax<const L: usize, const FMA: bool>(x: &mut [f32]) -> (f32, f32) {
+    let (whole, rest) = x.as_chunks_mut::<L>();
     let mut m = [f32::NEG_INFINITY; L];
-    for c in x.chunks(L) {
-        for (m, x) in m.iter_mut().zip(c) {
-            *m = if *x > *m { *x } else { *m };
+    for c in whole.iter() {
+        for l in 0..L {
+            m[l] = if c[l] > m[l] { c[l] } else { m[l] };
         }
+    }
+    for (m, x) in m.iter_mut().zip(rest.iter()) {
+        *m = if *x > *m { *x } else { *m };
     }
     let max = m.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
-    for x in x.iter_mut() {
-        *x = exp::<L, FMA>(*x - max);
-    }
     let mut acc = [0f32; L];
-    for c in x.chunks(L) {
-        for (a, x) in acc.iter_mut().zip(c) {
-            *a += x;
+    for c in whole {
+        for l in 0..L {
+            c[l] = exp::<L, FMA>(c[l] - max);
+            acc[l] += c[l];
         }
+    }
+    for (a, x) in acc.iter_mut().zip(rest) {
+        *x = exp::<L, FMA>(*x - max);
+        *a += *x;
     }
     let sum = total(acc);
     // One lane is llama2.c's.

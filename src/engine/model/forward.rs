@@ -310,9 +310,13 @@ fn attend(
     let scores = &mut room[..group * ld];
     kernels.scores(q, hd, keys, blocks, scores);
     let (mixture, stats) = out.split_at_mut(group * hd);
+    // Of a power of two the inverse is exact, and gives the same bits.
+    let divisor = c.attn_divisor;
+    let inverse = (divisor.is_normal() && divisor.to_bits() << 9 == 0).then(|| 1.0 / divisor);
     for (s, stat) in scores.chunks_exact_mut(ld).zip(stats.chunks_exact_mut(2)) {
-        for s in s.iter_mut() {
-            *s /= c.attn_divisor;
+        match inverse {
+            Some(inverse) => s.iter_mut().for_each(|s| *s *= inverse),
+            None => s.iter_mut().for_each(|s| *s /= c.attn_divisor),
         }
         if let Some(cap) = c.attn_softcap {
             for s in s.iter_mut() {
