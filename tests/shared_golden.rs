@@ -56,6 +56,22 @@ fn greedy(model: &Arc<Model>, prompt: &[u32], n: usize) -> (Vec<u32>, String, Ve
     (session.tokens()[prompt.len()..].to_vec(), text, logits)
 }
 
+/// Logits after each token.
+fn scored(model: &Arc<Model>, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let setup = Setup { n_ctx: 256, ..Setup::default() };
+    let mut session = Session::new(Arc::clone(model), setup).expect("session");
+    let (workers, cancel) = (Workers::new(2), Cancel::new());
+    let compute = Compute { workers: &workers, cancel: &cancel };
+    let mut all = Vec::new();
+    session.score(tokens, &compute, &mut |_, logits| all.push(logits.to_vec())).expect("score");
+    all
+}
+
+/// The best token.
+fn top(logits: &[f32]) -> usize {
+    (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).expect("logits")
+}
+
 fn check_model(name: &str, facts: &str) {
     let facts = golden(facts);
     let (exact, fast) = (load(name, true), load(name, false));
@@ -75,8 +91,18 @@ fn check_model(name: &str, facts: &str) {
             let got = f64::from(logits[id as usize]);
             assert!((got - want).abs() <= 2e-3, "{name}: logit of {id} is {got}, not {want}");
         }
-        let (got, _, _) = greedy(&fast, &prompt, 8);
-        assert_eq!(got, gen_ids[..8], "{name}: first greedy ids with integer activations");
+        // With integer activations the best token may be another where two are nearly as good:
+        // each step, on the reference's text, it is one that the reference finds nearly best.
+        let all = [&prompt[..], &gen_ids[..]].concat();
+        let (want, got) = (scored(&exact, &all), scored(&fast, &all));
+        let mut same = 0;
+        for pos in prompt.len() - 1..all.len() - 1 {
+            let (want, best) = (&want[pos], top(&got[pos]));
+            let (least, most) = (want[best], want[top(want)]);
+            assert!(most - least < 0.25, "{name}, position {pos}: {best} has {least}, not {most}");
+            same += usize::from(best == top(want));
+        }
+        assert!(same * 10 >= gen_ids.len() * 9, "{name}: {same} of {} the same", gen_ids.len());
     }
 }
 
