@@ -14,9 +14,10 @@ use source::{expand, imports, module, read, word_lines};
 /// The parts of the crate, each with those that it may import.
 const PARTS: &[(&str, &[&str])] = &[
     ("engine", &[]),
-    ("tools", &["engine"]),
-    ("ui", &["engine", "tools"]),
-    ("main", &["engine", "tools", "ui"]),
+    ("llmfs", &["engine"]),
+    ("tools", &["engine", "llmfs"]),
+    ("ui", &["engine", "llmfs", "tools"]),
+    ("main", &["engine", "llmfs", "tools", "ui"]),
     ("lib", &[]),
 ];
 
