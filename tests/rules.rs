@@ -23,7 +23,7 @@ const PARTS: &[(&str, &[&str])] = &[
 
 /// The engine's modules: each may import those before it, but for the absences below.
 const ENGINE: &str = "error cancel stop workers dtype blob tensor quant kernels format tokenizer \
-                      chat kv model sampler session service";
+                      chat kv model sampler session pool service";
 
 /// What a module must not know of, although it stands before.
 const ABSENT: &[(&str, &[&str])] = &[

@@ -29,8 +29,7 @@ impl fmt::Display for Q<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Qid { kind: k, vers, path } = *self.0;
         write!(f, "({path:016x} {vers} ")?;
-        let letters =
-            [(kind::DIR, 'd'), (kind::APPEND, 'a'), (kind::EXCL, 'l'), (kind::AUTH, 'A')];
+        let letters = [(kind::DIR, 'd'), (kind::APPEND, 'a'), (kind::EXCL, 'l'), (kind::AUTH, 'A')];
         for (_, letter) in letters.into_iter().filter(|(bit, _)| k & bit != 0) {
             write!(f, "{letter}")?;
         }
