@@ -213,7 +213,9 @@ impl Service {
         }
     }
 
-    fn answer(&self, ask: Ask, name: String, done: Result<()>) {
+    /// Tells of the pool before the answer: whoever hears that something is done finds it so.
+    fn answer(&mut self, ask: Ask, name: String, done: Result<()>) {
+        self.tell_pool();
         match done {
             Ok(()) => self.emit(Event::Done { ask, name }),
             Err(e) => self.refuse(ask, e),
@@ -308,6 +310,7 @@ impl Service {
     ) {
         match (waiter, got) {
             (Waiter::Load(ask), Ok((name, _))) => {
+                self.tell_pool();
                 self.emit(Event::Done { ask, name: name.to_owned() });
             }
             (Waiter::Load(ask), Err(error)) => self.emit(Event::Refused { ask, error }),
@@ -330,7 +333,9 @@ impl Service {
                 let cancel = self.shared.cancel(id);
                 let model = name.to_owned();
                 let open = Open { session, cancel, model, label: None, busy: false };
+                let params = open.session.params().clone();
                 self.emit(open.opened(id));
+                self.emit(Event::Configured { id, params });
                 self.sessions.insert(id, open);
             }
         }
