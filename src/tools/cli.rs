@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Color;
-use super::{chat, info, perplexity, run, tokenize};
+use super::{bench, chat, doctor, info, perplexity, run, tokenize};
 
 /// What `-h` says last.
 const AFTER: &str = "\
@@ -95,6 +95,12 @@ pub enum Command {
     /// Measure how well a model predicts a text
     #[command(after_help = AFTER)]
     Perplexity(perplexity::Opts),
+    /// Measure how fast models, kernels and this machine are
+    #[command(after_help = AFTER)]
+    Bench(bench::Opts),
+    /// Test the kernels, and show what the program finds around it
+    #[command(after_help = AFTER)]
+    Doctor(doctor::Opts),
     /// Print the version, and what this processor runs
     Version {
         /// Print one JSON object

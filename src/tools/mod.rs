@@ -6,9 +6,11 @@
 //!
 //! Tools know nothing of process exit, signals or escape sequences: that is `main`'s.
 
+pub mod bench;
 pub mod chat;
 pub mod cli;
 pub mod console;
+pub mod doctor;
 pub mod generate;
 pub mod info;
 pub mod opts;
