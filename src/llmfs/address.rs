@@ -55,8 +55,8 @@ pub fn namespace(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     }
 }
 
-/// Lines to type on a machine that is to see the files, each with the system it is for.
-pub fn mounts(addr: &Addr) -> Vec<(&'static str, String)> {
+/// Lines to type on a machine that is to see the files at `dir`, each with the system it is for.
+pub fn mounts(addr: &Addr, dir: &str) -> Vec<(&'static str, String)> {
     match addr {
         Addr::Tcp(host, port) => {
             let any = matches!(host.as_str(), "0.0.0.0" | "::" | "*");
@@ -66,12 +66,12 @@ pub fn mounts(addr: &Addr) -> Vec<(&'static str, String)> {
             // A guest of QEMU's user network sees the host's loopback there.
             let guest = if local { "10.0.2.2" } else { seen };
             vec![
-                ("9front", format!("srv tcp!{guest}!{port} llm; mount /srv/llm /mnt/llm")),
+                ("9front", format!("srv tcp!{guest}!{port} llm; mount /srv/llm {dir}")),
                 (
                     "Linux",
                     format!(
                         "mount -t 9p -o trans=tcp,port={port},version=9p2000,cache=none {seen} \
-                         /mnt/llm"
+                         {dir}"
                     ),
                 ),
                 ("plan9port", format!("9p -a 'tcp!{seen}!{port}' ls /")),
@@ -83,7 +83,7 @@ pub fn mounts(addr: &Addr) -> Vec<(&'static str, String)> {
                 (
                     "Linux",
                     format!(
-                        "mount -t 9p -o trans=unix,version=9p2000,cache=none,uname=$USER {path} /mnt/llm"
+                        "mount -t 9p -o trans=unix,version=9p2000,cache=none,uname=$USER {path} {dir}"
                     ),
                 ),
                 ("plan9port", format!("9p -a 'unix!{path}' ls /")),

@@ -407,6 +407,11 @@ impl Serving {
         Arc::clone(&lock(&self.hub.server).pool)
     }
 
+    /// Whether the engine is no more: nothing can be asked of it.
+    pub fn is_over(&self) -> bool {
+        lock(&self.hub.server).dead
+    }
+
     /// The newest lines, oldest first: changes, and messages while they are traced.
     pub fn lines(&self) -> Vec<Line> {
         lock(&self.hub.ring).iter().cloned().collect()

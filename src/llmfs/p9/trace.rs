@@ -77,13 +77,13 @@ impl fmt::Display for S<'_> {
 }
 
 /// A directory entry (dirmodefmt(2)).
-struct E<'a>(&'a Stat);
+pub struct Entry<'a>(pub &'a Stat);
 
-impl fmt::Display for E<'_> {
+impl fmt::Display for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = self.0;
         let (name, uid, gid, muid) = (S(&s.name), S(&s.uid), S(&s.gid), S(&s.muid));
-        write!(f, "'{name}' '{uid}' '{gid}' '{muid}' q {} m {:#o} ", Q(&s.qid), s.mode)?;
+        write!(f, "'{name}' '{uid}' '{gid}' '{muid}' q {} m 0{:o} ", Q(&s.qid), s.mode)?;
         let Stat { atime, mtime, length, typ, dev, .. } = s;
         write!(f, "at {atime} mt {mtime} l {length} t {typ} d {dev}")
     }
@@ -112,7 +112,7 @@ impl fmt::Display for T<'_> {
             Tmsg::Open { fid, mode } => write!(f, "Topen tag {tag} fid {} mode {mode}", F(*fid)),
             Tmsg::Create { fid, name, perm, mode } => {
                 write!(f, "Tcreate tag {tag} fid {} name {} ", F(*fid), S(name))?;
-                write!(f, "perm {perm:#o} mode {mode}")
+                write!(f, "perm 0{perm:o} mode {mode}")
             }
             Tmsg::Read { fid, offset, count } => {
                 write!(f, "Tread tag {tag} fid {} offset {offset} count {count}", F(*fid))
@@ -125,7 +125,7 @@ impl fmt::Display for T<'_> {
             Tmsg::Remove { fid } => write!(f, "Tremove tag {tag} fid {}", F(*fid)),
             Tmsg::Stat { fid } => write!(f, "Tstat tag {tag} fid {}", F(*fid)),
             Tmsg::Wstat { fid, stat } => {
-                write!(f, "Twstat tag {tag} fid {}  stat {}", F(*fid), E(stat))
+                write!(f, "Twstat tag {tag} fid {}  stat {}", F(*fid), Entry(stat))
             }
         }
     }
@@ -156,7 +156,7 @@ impl fmt::Display for R<'_> {
             Rmsg::Write { count } => write!(f, "Rwrite tag {tag} count {count}"),
             Rmsg::Clunk => write!(f, "Rclunk tag {tag}"),
             Rmsg::Remove => write!(f, "Rremove tag {tag}"),
-            Rmsg::Stat { stat } => write!(f, "Rstat tag {tag}  stat {}", E(stat)),
+            Rmsg::Stat { stat } => write!(f, "Rstat tag {tag}  stat {}", Entry(stat)),
             Rmsg::Wstat => write!(f, "Rwstat tag {tag}"),
         }
     }
