@@ -130,11 +130,18 @@ fn called_llmfs(program: &OsStr) -> bool {
     Path::new(program).file_stem() == Some(OsStr::new(LLMFS))
 }
 
-/// The command line, `serve llmfs` put in where the program's name says it.
+/// The command line; where the program's name is the ancestor's, `serve llmfs` put in, and its
+/// letter for the name of the post.
 fn arguments(mut args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let Some(program) = args.next() else { return Vec::new() };
-    let more = if called_llmfs(&program) { vec!["serve".into(), LLMFS.into()] } else { Vec::new() };
-    std::iter::once(program).chain(more).chain(args).collect()
+    let mut all = vec![program];
+    if !called_llmfs(&all[0]) {
+        all.extend(args);
+        return all;
+    }
+    all.extend(["serve".into(), LLMFS.into()]);
+    all.extend(args.map(|arg| if arg == "-s" { "--srv".into() } else { arg }));
+    all
 }
 
 /// The ancestor loads what stands in its own folder, unless another is named.

@@ -22,7 +22,7 @@ use super::conn::{Outbox, Socket, lock};
 use super::inspect;
 use super::library::Library;
 use super::p9::wire::{self, Frames};
-use super::p9::{NOTAG, Rmsg, trace};
+use super::p9::{NOTAG, Rmsg, Tmsg, trace};
 use super::server::{ConnId, In, Options, Out, Server};
 use super::state::{Client, Listed};
 use crate::engine::pool::{Source, View};
@@ -224,7 +224,12 @@ impl Hub {
                             }
                             Err(bad) => In::Bad(id, bad),
                         };
+                        // What follows it is read with the size that it agrees on.
+                        let agrees = matches!(message, In::T(_, _, Tmsg::Version { .. }));
                         batch.push(message);
+                        if agrees {
+                            self.tell(batch.drain(..), Some(id));
+                        }
                     }
                     Ok(None) => break false,
                     Err(_) => break true,
@@ -232,8 +237,8 @@ impl Hub {
             };
             if !batch.is_empty() {
                 self.tell(batch.drain(..), Some(id));
-                outbox.drain();
             }
+            outbox.drain();
             if broken || outbox.is_closed() {
                 return;
             }

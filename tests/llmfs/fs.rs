@@ -170,3 +170,12 @@ pub fn barrier(c: &mut Client) {
     c.send(tag, &Tmsg::Flush { oldtag: tag }).unwrap();
     assert_eq!(c.receive().unwrap(), (tag, Rmsg::Flush), "nothing else was on its way");
 }
+
+/// Waits until something is so: what the engine does reaches the files on another thread.
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::yield_now();
+    }
+}
