@@ -8,7 +8,7 @@ use nine_tui::engine::kernels::Kernels;
 use nine_tui::engine::model::{Card, Load, Model};
 use nine_tui::engine::pool::{Row, Source, View};
 use nine_tui::engine::service::{Command, Event};
-use nine_tui::engine::session::{Setup, Stats, Stop};
+use nine_tui::engine::session::Setup;
 use nine_tui::engine::tokenizer::LoadOptions;
 use nine_tui::llmfs::p9::{NOFID, NOTAG, Rmsg, Tag, Tmsg, VERSION};
 use nine_tui::llmfs::{In, Library, Options, Out, Server};
@@ -127,12 +127,6 @@ impl Pure {
     pub fn opened(&mut self, id: u64) {
         let (n_ctx, kv_bytes) = (512, 1 << 20);
         self.tell(In::Engine(Event::Opened { id, card: card(), n_ctx, kv_bytes }));
-    }
-
-    /// The engine has made a reply that ends with `text`.
-    pub fn stopped(&mut self, id: u64, text: &str) {
-        let (text, stats) = (text.into(), Stats::default());
-        self.tell(In::Engine(Event::Stopped { id, stop: Stop::Length, text, stats }));
     }
 }
 

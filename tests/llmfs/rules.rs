@@ -121,6 +121,10 @@ fn rule_4_a_flush_is_always_answered_and_nothing_is_said_to_the_old_tag_after_it
     p.parks(30, write(3, 0, "small\n"));
     let both = p.on(1, 31, Tmsg::Flush { oldtag: 30 });
     assert_eq!(both, [(30, Rmsg::Write { count: 6 }), (31, Rmsg::Flush)]);
+    // And not once more when what it asked for comes.
+    let Some(Command::Join { id, .. }) = p.commands.last().cloned() else { panic!("no join") };
+    p.opened(id);
+    assert_eq!(p.said(1), []);
 }
 
 #[test]

@@ -214,7 +214,7 @@ fn rule_12_a_write_is_one_command_of_any_length_and_all_of_it_or_an_error() {
     let system = format!("system {}", "be kind ".repeat(500));
     assert_eq!(count(p.t(write(1, 77, &system))), system.len());
     p.open(2, "0/chat/system", mode::READ);
-    assert_eq!(p.read(2, 0), system["system ".len()..].as_bytes());
+    assert_eq!(p.read(2, 0), &system.as_bytes()["system ".len()..]);
     assert!(p.e(write(1, 0, "temp 0.5\ntemp 0.6\n")).contains("one command"));
     assert_eq!(count(p.t(write(1, 0, ""))), 0);
     // A big prompt comes in many messages.
