@@ -160,3 +160,14 @@ fn only_its_owner_can_connect_to_the_socket() {
     assert_eq!(again.status.code(), Some(8), "{}", stderr(&again));
     assert_eq!(ok(&["9p", "cat", &at, "pool/count"]), "0\n");
 }
+
+#[test]
+fn bench_measures_reads_over_both_transports() {
+    let said = cli::json(&["bench", "--9p", "-r", "1", "--json"]);
+    let rows = said["9p"].as_array().unwrap();
+    assert_eq!(rows.len(), 6);
+    for (row, outstanding) in rows.iter().zip([1, 8, 64].into_iter().cycle()) {
+        assert_eq!(row["outstanding"], outstanding);
+        assert!(row["per_s"]["median"].as_f64().unwrap() > 0.0, "{row}");
+    }
+}
