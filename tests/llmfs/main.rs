@@ -10,6 +10,8 @@ mod doors;
 mod fs;
 mod fuzz;
 mod many;
+#[path = "../common/peak.rs"]
+mod peak;
 mod pool;
 mod pure;
 mod python;

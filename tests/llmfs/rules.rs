@@ -263,6 +263,27 @@ fn rule_14_who_leaves_leaves_nothing_behind() {
     // What it waited for begins: nobody is told.
     p.pool_has(&["small"]);
     assert_eq!(p.said(2), []);
+    // A reply that it reads is kept while its session or a reader is there, and no longer.
+    p.open(1, "0/model", mode::WRITE);
+    p.parks(20, write(1, 0, "small"));
+    let Some(Command::Join { id, .. }) = p.commands.last().cloned() else { panic!("no join") };
+    p.opened(id);
+    assert_eq!(p.said(1), [(20, Rmsg::Write { count: 5 })]);
+    p.open(2, "0/ctl", mode::WRITE);
+    p.parks(21, write(2, 0, "generate"));
+    p.connect(4);
+    p.on(4, 1, walk(0, 1, "0/stream"));
+    p.on(4, 2, Tmsg::Open { fid: 1, mode: 0 });
+    assert_eq!(p.on(4, 3, read(1, 0)), []);
+    assert_eq!(p.server.replies(), 1);
+    p.open(3, "0/ctl", mode::WRITE);
+    p.t(Tmsg::Flush { oldtag: 0 });
+    let said = p.on(1, 22, write(3, 0, "close"));
+    assert!(said.iter().any(|s| matches!(s, (22, Rmsg::Write { .. }))), "{said:?}");
+    assert_eq!(p.server.replies(), 1, "it has a reader");
+    assert!(matches!(p.said(4)[..], [(3, _)]), "who is told that it ends");
+    p.tell(In::Gone(4));
+    assert_eq!(p.server.replies(), 0);
     // A load that it asked for is given up.
     p.connect(3);
     p.on(3, 1, walk(0, 1, "ctl"));
