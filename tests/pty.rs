@@ -20,6 +20,8 @@ use nine_tui::engine::model::Card;
 use nine_tui::engine::sampler::{Choice, Params};
 use nine_tui::engine::service::{Command, Config, Event, Prompt, SessionId, Source};
 use nine_tui::engine::session::{Piece, Setup, Stats, Stop};
+use nine_tui::llmfs::Addr;
+use nine_tui::llmfs::p9::Client;
 use nine_tui::ui::{Engine, Options, run_with};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
@@ -228,6 +230,41 @@ fn alone_it_opens_on_the_demo_model_which_writes_a_story() {
     pty.press("\x03\x03\x03\x03");
     pty.ended();
     pty.assert_given_back();
+}
+
+#[test]
+fn what_is_on_the_screen_is_files_beside_it_and_the_server_ends_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_nine-tui"));
+    command.args(["demo", "--serve", "llmfs", "--listen", "tcp!127.0.0.1!0", "--srv", "llm"]);
+    clean(&mut command);
+    command.env("NAMESPACE", dir.path());
+    let mut pty = Pty::start(command, 120, 36);
+    pty.until_text("demo");
+    let at = Addr::Unix(dir.path().join("llm"));
+    let mut c = Client::dial(&at, "glenda").expect("the socket is there before the screen is");
+    let end = Instant::now() + PATIENCE;
+    while c.stat_path("t0").is_err() {
+        assert!(Instant::now() < end, "the screen's session is t0");
+    }
+    assert_eq!(c.get("clone").unwrap(), b"0\n");
+    assert!(String::from_utf8(c.get("model").unwrap()).unwrap().contains("\nname demo\n"));
+    // Typed on the screen, read from the file.
+    let stream = c.walk("t0/stream").unwrap();
+    c.open(stream, 0).unwrap();
+    pty.press("Once upon a time\r");
+    let first = c.read(stream, 0, 8192).unwrap();
+    assert!(!first.is_empty());
+    let whole = String::from_utf8(c.get("t0/output").unwrap()).unwrap();
+    assert!(whole.as_bytes().starts_with(&first));
+    // And a session of a shell, beside it.
+    c.put("0/prompt", b"One day\n").unwrap();
+    c.put("0/ctl", b"generate\n").unwrap();
+    assert!(c.get("0/output").unwrap().starts_with(b"One day"));
+    pty.signal(Signal::TERM);
+    assert_eq!(pty.ended(), 143);
+    pty.assert_given_back();
+    assert!(!dir.path().join("llm").exists(), "the socket went with the program");
 }
 
 #[test]

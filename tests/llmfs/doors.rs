@@ -145,6 +145,7 @@ fn what_cannot_be_served_is_told_before_anything_is() {
     assert!(stderr(&out).contains("serve llmfs"), "{}", stderr(&out));
 }
 
+#[cfg(unix)]
 #[test]
 fn only_its_owner_can_connect_to_the_socket() {
     use std::os::unix::fs::PermissionsExt;
