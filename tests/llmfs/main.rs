@@ -10,6 +10,7 @@ mod doors;
 mod fs;
 mod fuzz;
 mod many;
+#[allow(dead_code)]
 #[path = "../common/peak.rs"]
 mod peak;
 mod pool;
