@@ -9,8 +9,8 @@ NINE_SHARED ?= ../shared
 export NINE_CACHE NINE_SHARED
 
 # Tests that need data which is neither here nor in a package are named shared_*.
-targets = $(patsubst tests/%.rs,--test %,$(1))
-all_tests := $(sort $(wildcard tests/*.rs))
+targets = $(patsubst tests/%,--test %,$(patsubst %.rs,%,$(patsubst %/main.rs,%,$(1))))
+all_tests := $(sort $(wildcard tests/*.rs tests/*/main.rs))
 shared_tests := $(filter tests/shared_%,$(all_tests))
 own_tests := $(filter-out $(shared_tests),$(all_tests))
 

@@ -1,6 +1,7 @@
 //! Arguments in, exit code out. The only file that knows of process exit, signals and the log's
 //! subscriber.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -17,10 +18,12 @@ use nine_tui::engine::sampler::Params;
 use nine_tui::engine::service::{self, Source};
 use nine_tui::engine::session::Setup;
 use nine_tui::engine::{self, Checkpoint};
+use nine_tui::llmfs::address;
 use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
 use nine_tui::tools::{
-    Control, Error, bench, chat, doctor, info, opts, perplexity, run, tokenize, write_report,
+    Control, Error, bench, chat, doctor, info, nine_p, opts, perplexity, run, serve, tokenize,
+    write_report,
 };
 use nine_tui::ui;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -47,7 +50,10 @@ fn exit_code(error: &Error, control: &Control) -> u8 {
     match error {
         // Whoever reads our output has enough of it.
         Error::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
-        Error::Output(_) => 1,
+        Error::Output(_) | Error::Remote(_) => 1,
+        Error::Network(_) => 8,
+        Error::Refused(_) => 9,
+        Error::Shared(e) => engine_code(e),
         Error::Engine(engine::Error::Cancelled) => stopped(control).unwrap_or(1),
         Error::Engine(e) => engine_code(e),
     }
@@ -84,10 +90,10 @@ fn main() -> ExitCode {
     };
     let mut command = Cli::command().color(clap_color).max_term_width(100);
     let parsed = command
-        .try_get_matches_from_mut(std::env::args_os())
+        .try_get_matches_from_mut(arguments(std::env::args_os()))
         .and_then(|m| alone(&mut command, &m).and_then(|()| Cli::from_arg_matches(&m)));
     let cli = match parsed {
-        Ok(cli) => cli,
+        Ok(cli) => ancestral(cli),
         Err(e) => {
             let _ = e.print();
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
@@ -117,10 +123,62 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// The name of the ancestor's file server: called by it, the program is that.
+const LLMFS: &str = "llmfs";
+
+fn called_llmfs(program: &OsStr) -> bool {
+    Path::new(program).file_stem() == Some(OsStr::new(LLMFS))
+}
+
+/// The command line; where the program's name is the ancestor's, `serve llmfs` put in, and its
+/// letter for the name of the post.
+fn arguments(mut args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let Some(program) = args.next() else { return Vec::new() };
+    let mut all = vec![program];
+    if !called_llmfs(&all[0]) {
+        all.extend(args);
+        return all;
+    }
+    all.extend(["serve".into(), LLMFS.into()]);
+    all.extend(args.map(|arg| if arg == "-s" { "--srv".into() } else { arg }));
+    all
+}
+
+/// The ancestor loads what stands in its own folder, unless another is named.
+fn ancestral(mut cli: Cli) -> Cli {
+    let called = std::env::args_os().next().is_some_and(|program| called_llmfs(&program));
+    if let Some(Command::Serve(opts)) = &mut cli.command
+        && called
+        && opts.doors.models.is_empty()
+    {
+        opts.doors.models.push(".".into());
+    }
+    cli
+}
+
+/// Where services of this user are posted.
+fn namespace() -> Option<PathBuf> {
+    address::namespace(|name| std::env::var(name).ok())
+}
+
+/// Options that only mean something to who serves.
+const DOORS: [&str; 8] =
+    ["listen", "srv", "models", "limit_models", "limit_mem", "readonly", "allow_remote", "trace"];
+
 /// Options of the screen before a command would be lost without a word: that is refused. (clap's
 /// own `args_conflicts_with_subcommands` refuses the options of every command there as well.)
 fn alone(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
-    let Some(name) = matches.subcommand_name() else { return Ok(()) };
+    let Some(name) = matches.subcommand_name() else {
+        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        return match DOORS.iter().find(|id| typed(id)).filter(|_| !matches.contains_id("serve")) {
+            None => Ok(()),
+            Some(id) => {
+                let what =
+                    format!("--{} means nothing without --serve llmfs", id.replace('_', "-"));
+                Err(command.error(ErrorKind::MissingRequiredArgument, what))
+            }
+        };
+    };
     let everywhere =
         |id: &str| command.get_arguments().any(|a| a.get_id().as_str() == id && a.is_global_set());
     let stray = matches.ids().find(|id| {
@@ -234,6 +292,15 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                     write_report(out, &report, opts.json)?;
                     return Ok(u8::from(!report.ok));
                 }
+                Command::Serve(opts) => {
+                    serve::run(&opts, namespace().as_deref(), control, console, out)?;
+                }
+                Command::NineP(opts) => {
+                    // A read that blocks is not asked whether it wants to end.
+                    control.waiting.raise();
+                    let user = std::env::var("USER").unwrap_or_else(|_| "none".into());
+                    nine_p::run(&opts, &user, out)?;
+                }
                 Command::Version { .. } | Command::Help { .. } => {}
             }
         }
@@ -278,6 +345,10 @@ fn bare(
     let mode = match bare.mode {
         Some(mode) => Some(mode),
         None if terminals() => None,
+        None if bare.serve.is_some() => {
+            let what = "the screen needs a terminal; without one: nine-tui serve llmfs MODEL";
+            return Err(engine::Error::Invalid(what.into()).into());
+        }
         None if bare.go.prompt.is_some() => Some(Mode::Generate),
         None => {
             let model = model.display();
@@ -329,7 +400,20 @@ fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
         ascii: bare.ascii,
         color: console.out_color,
     };
-    match ui::run(options) {
+    let handle = service::Handle::start(options.config);
+    // Kept until the screen ends: then the server ends too.
+    let served = match bare.serve {
+        None => None,
+        Some(serve::What::Llmfs) => {
+            let served = serve::start(&handle, &bare.doors, options.setup.clone(), None)?;
+            served.set_default(options.source.clone());
+            serve::listen(&served, &bare.doors, namespace().as_deref(), console)?;
+            Some(served)
+        }
+    };
+    let exit = ui::run_with(options, &handle);
+    drop(served);
+    match exit {
         Ok(ui::Exit::NotOpened(e)) => {
             complain(console, &e.to_string());
             Ok(engine_code(&e))

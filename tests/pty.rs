@@ -20,6 +20,8 @@ use nine_tui::engine::model::Card;
 use nine_tui::engine::sampler::{Choice, Params};
 use nine_tui::engine::service::{Command, Config, Event, Prompt, SessionId, Source};
 use nine_tui::engine::session::{Piece, Setup, Stats, Stop};
+use nine_tui::llmfs::Addr;
+use nine_tui::llmfs::p9::Client;
 use nine_tui::ui::{Engine, Options, run_with};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
@@ -191,7 +193,7 @@ fn clean(command: &mut CommandBuilder) {
 #[test]
 fn a_prompt_streams_a_knob_turns_a_reply_stops_and_the_terminal_comes_back() {
     let mut pty = Pty::program(&["-t", "0.8", "-s", "42"]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.assert_taken();
     pty.press("Tell me a very long story about a lighthouse and the sea.");
     pty.until_text("and the sea.");
@@ -222,7 +224,7 @@ fn alone_it_opens_on_the_demo_model_which_writes_a_story() {
     command.args(["-t", "0"]);
     clean(&mut command);
     let mut pty = Pty::start(command, 120, 36);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.press("Once upon a time\r");
     pty.until_text("there was a");
     pty.press("\x03\x03\x03\x03");
@@ -231,9 +233,44 @@ fn alone_it_opens_on_the_demo_model_which_writes_a_story() {
 }
 
 #[test]
+fn what_is_on_the_screen_is_files_beside_it_and_the_server_ends_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_nine-tui"));
+    command.args(["demo", "--serve", "llmfs", "--listen", "tcp!127.0.0.1!0", "--srv", "llm"]);
+    clean(&mut command);
+    command.env("NAMESPACE", dir.path());
+    let mut pty = Pty::start(command, 120, 36);
+    pty.until_text("demo");
+    let at = Addr::Unix(dir.path().join("llm"));
+    let mut c = Client::dial(&at, "glenda").expect("the socket is there before the screen is");
+    let end = Instant::now() + PATIENCE;
+    while c.stat_path("t0").is_err() {
+        assert!(Instant::now() < end, "the screen's session is t0");
+    }
+    assert_eq!(c.get("clone").unwrap(), b"0\n");
+    assert!(String::from_utf8(c.get("model").unwrap()).unwrap().contains("\nname demo\n"));
+    // Typed on the screen, read from the file.
+    let stream = c.walk("t0/stream").unwrap();
+    c.open(stream, 0).unwrap();
+    pty.press("Once upon a time\r");
+    let first = c.read(stream, 0, 8192).unwrap();
+    assert!(!first.is_empty());
+    let whole = String::from_utf8(c.get("t0/output").unwrap()).unwrap();
+    assert!(whole.as_bytes().starts_with(&first));
+    // And a session of a shell, beside it.
+    c.put("0/prompt", b"One day\n").unwrap();
+    c.put("0/ctl", b"generate\n").unwrap();
+    assert!(c.get("0/output").unwrap().starts_with(b"One day"));
+    pty.signal(Signal::TERM);
+    assert_eq!(pty.ended(), 143);
+    pty.assert_given_back();
+    assert!(!dir.path().join("llm").exists(), "the socket went with the program");
+}
+
+#[test]
 fn sigterm_in_the_middle_of_a_reply_gives_the_terminal_back() {
     let mut pty = Pty::program(&["-s", "1"]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.press("Count to a thousand.\r");
     pty.until_text("generating");
     pty.signal(Signal::TERM);
@@ -244,7 +281,7 @@ fn sigterm_in_the_middle_of_a_reply_gives_the_terminal_back() {
 #[test]
 fn a_hangup_ends_the_program() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.signal(Signal::HUP);
     assert_eq!(pty.ended(), 129);
     pty.assert_given_back();
@@ -253,7 +290,7 @@ fn a_hangup_ends_the_program() {
 #[test]
 fn a_terminal_that_is_closed_ends_the_program_quietly() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     // Our reading thread holds the terminal too: without a receiver it goes with the next bytes,
     // and the writer's end of file makes the program draw some.
     pty.bytes = crossbeam_channel::never();
@@ -264,7 +301,7 @@ fn a_terminal_that_is_closed_ends_the_program_quietly() {
 #[test]
 fn resizing_draws_for_the_new_size() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     for (cols, rows, text) in
         [(50, 12, "window too small (need 60 × 16)"), (80, 24, "Message"), (130, 40, "Knobs")]
     {
@@ -281,7 +318,7 @@ fn resizing_draws_for_the_new_size() {
 #[test]
 fn pasted_lines_are_text_and_not_keys() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.press("\x1b[200~first\r\x03\x04日本 second\x1b[201~");
     pty.until_text("日本 second");
     let text = pty.text();
@@ -296,7 +333,7 @@ fn pasted_lines_are_text_and_not_keys() {
 #[test]
 fn an_idle_screen_takes_no_time_and_draws_nothing() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     let ticks = |pty: &Pty| -> u64 {
         [11, 12].iter().map(|n| pty.stat(*n).parse::<u64>().expect("ticks")).sum()
     };
@@ -377,7 +414,7 @@ fn beside(name: &str, script: Script, look: fn(&mut Pty)) {
     command.env(CHILD, "1");
     clean(&mut command);
     let mut pty = Pty::start(command, 100, 30);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.assert_taken();
     look(&mut pty);
 }

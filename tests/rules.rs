@@ -14,15 +14,16 @@ use source::{expand, imports, module, read, word_lines};
 /// The parts of the crate, each with those that it may import.
 const PARTS: &[(&str, &[&str])] = &[
     ("engine", &[]),
-    ("tools", &["engine"]),
-    ("ui", &["engine", "tools"]),
-    ("main", &["engine", "tools", "ui"]),
+    ("llmfs", &["engine"]),
+    ("tools", &["engine", "llmfs"]),
+    ("ui", &["engine", "llmfs", "tools"]),
+    ("main", &["engine", "llmfs", "tools", "ui"]),
     ("lib", &[]),
 ];
 
 /// The engine's modules: each may import those before it, but for the absences below.
 const ENGINE: &str = "error cancel stop workers dtype blob tensor quant kernels format tokenizer \
-                      chat kv model sampler session service";
+                      chat kv model sampler session pool service";
 
 /// What a module must not know of, although it stands before.
 const ABSENT: &[(&str, &[&str])] = &[

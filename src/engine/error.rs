@@ -46,6 +46,9 @@ pub enum Error {
     /// A parameter outside its range.
     #[error("{0}")]
     Invalid(String),
+    /// In use: it has to be let go first.
+    #[error("{0}")]
+    Busy(String),
     /// The chat template refused or failed.
     #[error("chat template: {0}")]
     Template(String),

@@ -12,6 +12,7 @@ pub mod format;
 pub mod kernels;
 pub mod kv;
 pub mod model;
+pub mod pool;
 pub mod quant;
 pub mod sampler;
 pub mod service;

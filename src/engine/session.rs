@@ -7,8 +7,9 @@ use std::time::Instant;
 use super::cancel::Cancel;
 use super::chat::{Role, Turn};
 use super::error::{Error, Result};
+use super::format::Checkpoint;
 use super::kv::{KvCache, KvType, Shape};
-use super::model::{Model, Pass, Row, Scratch};
+use super::model::{Config, Model, Pass, Row, Scratch, default_kv_of};
 use super::sampler::{Choice, Params, Sampler};
 use super::stop::Stops;
 use super::tokenizer::{Detok, Encode, Token};
@@ -47,6 +48,26 @@ pub struct Setup {
     pub top: usize,
 }
 
+/// Bytes of the weights of a model that is not loaded yet, and of K and V of one session, by its
+/// header alone.
+pub fn measure(ckpt: &Checkpoint, exact: bool, setup: &Setup) -> Result<(u64, u64)> {
+    let c = Config::read(ckpt)?;
+    let weights = ckpt.tensors.values().map(|t| t.data.len() as u64).sum();
+    let n_ctx = resolve(setup.n_ctx, c.n_ctx_train);
+    let numbers = [2, c.n_head_kv, c.head_dim, n_ctx]
+        .into_iter()
+        .try_fold(c.n_layer, usize::checked_mul)
+        .filter(|n| *n <= isize::MAX as usize / 4)
+        .ok_or_else(|| Error::TooLarge(format!("a context of {n_ctx} does not fit memory")))?;
+    let kv = setup.kv.unwrap_or_else(|| default_kv_of(ckpt, exact));
+    Ok((weights, kv.bytes_of(numbers) as u64))
+}
+
+/// Positions of a session: as many as were asked for; 0 takes what the model was trained with.
+fn resolve(n_ctx: usize, trained: usize) -> usize {
+    if n_ctx == 0 { trained.min(DEFAULT_CTX) } else { n_ctx }
+}
+
 /// What a prompt is made of.
 #[derive(Clone, Debug)]
 pub enum Prompt {
@@ -54,6 +75,9 @@ pub enum Prompt {
     Text(String),
     /// A conversation, through the model's template; the model replies to it.
     Chat(Vec<Turn>),
+    /// Text as `run` and the ancestor take it: where the file is llama2.c's own, the most tokens of
+    /// the reply count positions, the prompt's included.
+    Story(String),
 }
 
 /// A prompt as ids.
@@ -176,10 +200,7 @@ impl Session {
     pub fn new(model: Arc<Model>, setup: Setup) -> Result<Session> {
         setup.params.check()?;
         let c = &model.config;
-        let n_ctx = match setup.n_ctx {
-            0 => c.n_ctx_train.min(DEFAULT_CTX),
-            n => n,
-        };
+        let n_ctx = resolve(setup.n_ctx, c.n_ctx_train);
         let shape =
             Shape { n_layer: c.n_layer, n_head_kv: c.n_head_kv, head_dim: c.head_dim, n_ctx };
         let kv = KvCache::new(shape, setup.kv.unwrap_or_else(|| model.default_kv()))?;
@@ -307,7 +328,7 @@ impl Session {
     pub fn encode(&self, prompt: &Prompt) -> Result<Encoded> {
         let tokenizer = &self.model.tokenizer;
         match prompt {
-            Prompt::Text(text) => {
+            Prompt::Text(text) | Prompt::Story(text) => {
                 let tokens = tokenizer.encode(text, Encode { bos: true, special: false });
                 Ok(Encoded { tokens, folded_system: false })
             }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Color;
-use super::{bench, chat, doctor, info, perplexity, run, tokenize};
+use super::serve::{self, Doors, What};
+use super::{bench, chat, doctor, info, nine_p, perplexity, run, tokenize};
 
 /// What `-h` says last.
 const AFTER: &str = "\
@@ -101,6 +102,12 @@ pub enum Command {
     /// Test the kernels, and show what the program finds around it
     #[command(after_help = AFTER)]
     Doctor(doctor::Opts),
+    /// Serve models as files over 9P2000, without a screen
+    #[command(after_help = AFTER)]
+    Serve(serve::Opts),
+    /// List, read and write files of a 9P server
+    #[command(name = "9p", after_help = AFTER)]
+    NineP(nine_p::Opts),
     /// Print the version, and what this processor runs
     Version {
         /// Print one JSON object
@@ -155,6 +162,20 @@ pub struct Bare {
     /// Draw with ASCII only
     #[arg(long, env = "NINE_ASCII", hide_env = true)]
     pub ascii: bool,
+    /// Serve the same models and sessions as files: llmfs, over 9P2000
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        help_heading = "Serve",
+        env = "NINE_SERVE",
+        hide_env = true,
+        hide_possible_values = true
+    )]
+    pub serve: Option<What>,
+    /// Where, and what clients may do.
+    #[command(flatten)]
+    pub doors: Doors,
     /// What `run` has as well.
     #[command(flatten)]
     pub go: run::Go,

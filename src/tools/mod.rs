@@ -13,14 +13,17 @@ pub mod console;
 pub mod doctor;
 pub mod generate;
 pub mod info;
+pub mod nine_p;
 pub mod opts;
 pub mod perplexity;
 pub mod progress;
 pub mod run;
+pub mod serve;
 pub mod tokenize;
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -32,6 +35,18 @@ pub enum Error {
     /// The engine said no; its text is ready for a user.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// The same, where others heard it too.
+    #[error("{0}")]
+    Shared(Arc<engine::Error>),
+    /// An address or a connection.
+    #[error("{0}")]
+    Network(String),
+    /// What a server answered.
+    #[error("{0}")]
+    Remote(String),
+    /// Refused for safety.
+    #[error("{0}")]
+    Refused(String),
     /// The result could not be written. A closed pipe is this too, and is no failure.
     #[error("cannot write the result: {0}")]
     Output(io::Error),

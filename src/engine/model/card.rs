@@ -53,6 +53,15 @@ pub struct Card {
     pub kernels: String,
 }
 
+/// The commonest weight type by bytes.
+pub(super) fn main_type(ckpt: &Checkpoint) -> &'static str {
+    let mut by: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for t in ckpt.tensors.values() {
+        *by.entry(t.dtype.name()).or_default() += t.data.len();
+    }
+    by.into_iter().max_by_key(|(_, n)| *n).map_or("", |(name, _)| name)
+}
+
 impl Card {
     pub(super) fn new(
         ckpt: &Checkpoint,
@@ -63,11 +72,7 @@ impl Card {
     ) -> Card {
         let parameters: u64 = ckpt.tensors.values().map(|t| t.len() as u64).sum();
         let weight_bytes: u64 = ckpt.tensors.values().map(|t| t.data.len() as u64).sum();
-        let mut by: BTreeMap<&str, usize> = BTreeMap::new();
-        for t in ckpt.tensors.values() {
-            *by.entry(t.dtype.name()).or_default() += t.data.len();
-        }
-        let dtype = by.into_iter().max_by_key(|(_, n)| *n).map_or("", |(name, _)| name);
+        let dtype = main_type(ckpt);
         Card {
             name: ckpt.path.file_name().map_or_else(
                 || ckpt.path.display().to_string(),

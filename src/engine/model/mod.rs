@@ -33,6 +33,17 @@ pub struct Load<'a> {
     pub tokenizer: LoadOptions<'a>,
 }
 
+/// [`Model::default_kv`] of a model whose commonest weight type is `dtype`.
+fn kv_for(exact: bool, dtype: &str) -> KvType {
+    let f32_weights = dtype == DType::F32.name() || dtype == "Q8G";
+    if exact || f32_weights { KvType::F32 } else { KvType::F16 }
+}
+
+/// [`Model::default_kv`] of a model that is not loaded yet.
+pub fn default_kv_of(ckpt: &Checkpoint, exact: bool) -> KvType {
+    kv_for(exact, card::main_type(ckpt))
+}
+
 /// A loaded model.
 pub struct Model {
     /// For lists and panes.
@@ -86,8 +97,7 @@ impl Model {
     /// The KV type used unless the user says otherwise: f32 for the reference path and for f32
     /// weights, else f16.
     pub fn default_kv(&self) -> KvType {
-        let f32_weights = self.card.dtype == DType::F32.name() || self.card.dtype == "Q8G";
-        if self.exact || f32_weights { KvType::F32 } else { KvType::F16 }
+        kv_for(self.exact, &self.card.dtype)
     }
 
     /// Its kernels.

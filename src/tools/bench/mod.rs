@@ -8,6 +8,7 @@
 mod kernels;
 mod limits;
 mod models;
+mod nine_p;
 mod report;
 pub(super) mod sample;
 mod softmax;
@@ -29,6 +30,7 @@ use crate::engine::{Error, Result as EngineResult};
 pub use self::kernels::Row as KernelRow;
 pub use self::limits::Limit;
 pub use self::models::Row as ModelRow;
+pub use self::nine_p::Row as NinePRow;
 pub use self::report::{Report, Style};
 pub use self::softmax::{MODES, Mode, Row as SoftmaxRow};
 pub use self::stats::Spread;
@@ -125,6 +127,9 @@ pub struct Opts {
     /// What this machine can do at most: memory, caches, multiplications
     #[arg(long, env = "NINE_LIMITS", hide_env = true)]
     pub limits: bool,
+    /// What the file server answers: requests a second over 9P
+    #[arg(long = "9p", env = "NINE_9P", hide_env = true)]
+    pub nine_p: bool,
     /// Print one JSON object
     #[arg(long, env = "NINE_JSON", hide_env = true)]
     pub json: bool,
@@ -192,8 +197,8 @@ fn processors() -> usize {
 
 /// Measures. What takes long is told on standard error, through `console`.
 pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> {
-    if opts.models.is_empty() && !opts.kernels && !opts.limits {
-        let what = "nothing to measure: give a MODEL, --kernels or --limits";
+    if opts.models.is_empty() && !opts.kernels && !opts.limits && !opts.nine_p {
+        let what = "nothing to measure: give a MODEL, --kernels, --limits or --9p";
         return Err(Error::Invalid(what.into()).into());
     }
     if !opts.models.is_empty() && opts.tests().is_empty() {
@@ -205,7 +210,8 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     let (simd, processors) = (Kernels::detect().isa().name(), processors());
     let mut report = Report { simd, processors, style: opts.style(), ..Report::default() };
     let total = opts.models.len() * models::count(opts)
-        + if opts.kernels { kernels::count(opts) } else { 0 };
+        + if opts.kernels { kernels::count(opts) } else { 0 }
+        + if opts.nine_p { nine_p::count() } else { 0 };
     let (mut progress, mut done) = (Progress::new("measuring", console), 0);
     let mut step = || {
         done += 1;
@@ -231,6 +237,9 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     if opts.kernels {
         (report.headline, report.kernels) = kernels::run(opts, control, &mut step)?;
         report.softmax = softmax::run(&opts.isas(), control)?;
+    }
+    if opts.nine_p {
+        report.nine_p = nine_p::run(opts.reps, control, &mut step)?;
     }
     Ok(report)
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::limits::Limit;
 use super::models::Phase;
-use super::{kernels, models, softmax};
+use super::stats::Spread;
+use super::{kernels, models, nine_p, softmax};
 use crate::tools::console::{bytes, visible};
 
 /// How a report is written.
@@ -42,6 +43,9 @@ pub struct Report {
     /// Softmax: 9ml's modes and the engine's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub softmax: Vec<softmax::Row>,
+    /// The file server.
+    #[serde(rename = "9p", skip_serializing_if = "Vec::is_empty")]
+    pub nine_p: Vec<nine_p::Row>,
     #[serde(skip)]
     pub(super) style: Style,
 }
@@ -74,7 +78,7 @@ struct Table {
 impl Report {
     fn tables(&self) -> Vec<Table> {
         let mut all = vec![self.models(), self.limits(), self.headline(), self.kernels()];
-        all.push(self.softmax());
+        all.extend([self.softmax(), self.nine_p()]);
         all.retain(|t| !t.rows.is_empty());
         all
     }
@@ -189,6 +193,21 @@ impl Report {
             head: &["mode", "simd", "logits", "per µs", "max error", "max relative"],
             left: 2,
             rows: self.softmax.iter().map(row).collect(),
+        }
+    }
+
+    fn nine_p(&self) -> Table {
+        let row = |r: &nine_p::Row| {
+            let Spread { median, min, max, spread } = r.per_s;
+            let (transport, outstanding) = (r.transport.to_owned(), r.outstanding.to_string());
+            let [median, min, max] = [median, min, max].map(digits);
+            vec![transport, outstanding, median, min, max, percent(spread)]
+        };
+        Table {
+            title: "reads of a small file over 9P",
+            head: &["transport", "outstanding", "per s", "min", "max", "spread"],
+            left: 1,
+            rows: self.nine_p.iter().map(row).collect(),
         }
     }
 }
