@@ -8,6 +8,7 @@
 //! computes it, so a text does not depend on batching or on `-j`.
 
 mod encode;
+pub mod attend;
 mod matrix;
 pub mod ops;
 mod portable;
