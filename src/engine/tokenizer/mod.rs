@@ -19,6 +19,7 @@ mod vocab;
 use std::path::Path;
 
 pub use detok::Detok;
+pub use regex::Pattern;
 
 use super::error::Result;
 use super::format::Checkpoint;
