@@ -46,6 +46,8 @@ fn exit_code(error: &Error, control: &Control) -> u8 {
         // Whoever reads our output has enough of it.
         Error::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
         Error::Output(_) => 1,
+        Error::Threshold(_) => 6,
+        Error::Refused(_) => 9,
         Error::Engine(engine::Error::Cancelled) => stopped(control).unwrap_or(1),
         Error::Engine(e) => engine_code(e),
     }

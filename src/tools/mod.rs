@@ -8,12 +8,16 @@
 
 pub mod chat;
 pub mod cli;
+pub mod compare;
 pub mod console;
 pub mod generate;
+pub mod imatrix;
 pub mod info;
 pub mod opts;
 pub mod perplexity;
 pub mod progress;
+pub mod quantize;
+pub mod rewrite;
 pub mod run;
 pub mod tokenize;
 
@@ -30,6 +34,12 @@ pub enum Error {
     /// The engine said no; its text is ready for a user.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// It would lose something: overwrite, or give another type than was asked for.
+    #[error("{0}")]
+    Refused(String),
+    /// A threshold that the user stated was not met.
+    #[error("{0}")]
+    Threshold(String),
     /// The result could not be written. A closed pipe is this too, and is no failure.
     #[error("cannot write the result: {0}")]
     Output(io::Error),
