@@ -19,7 +19,11 @@ use nine_tui::engine::session::Setup;
 use nine_tui::engine::{self, Checkpoint};
 use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
-use nine_tui::tools::{Control, Error, chat, info, opts, perplexity, run, tokenize, write_report};
+use nine_tui::tools::convert::Export;
+use nine_tui::tools::{
+    Control, Error, chat, compare, convert, imatrix, info, opts, perplexity, quantize, run,
+    tokenize, write_report,
+};
 use nine_tui::ui;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -84,7 +88,7 @@ fn main() -> ExitCode {
     };
     let mut command = Cli::command().color(clap_color).max_term_width(100);
     let parsed = command
-        .try_get_matches_from_mut(std::env::args_os())
+        .try_get_matches_from_mut(arguments())
         .and_then(|m| alone(&mut command, &m).and_then(|()| Cli::from_arg_matches(&m)));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -115,6 +119,16 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// The arguments; called `export`, the program is its command of that name.
+fn arguments() -> Vec<std::ffi::OsString> {
+    let mut args: Vec<_> = std::env::args_os().collect();
+    let called = args.first().map(Path::new).and_then(Path::file_stem);
+    if called.is_some_and(|name| name == "export") {
+        args.insert(1, "export".into());
+    }
+    args
 }
 
 /// Options of the screen before a command would be lost without a word: that is refused. (clap's
@@ -226,11 +240,44 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                 Command::Perplexity(opts) => {
                     write_report(out, &perplexity::run(&opts, control, console)?, opts.json)?;
                 }
+                Command::Quantize(opts) => {
+                    write_report(out, &quantize::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Convert(opts) => {
+                    write_report(out, &convert::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Imatrix(opts) => {
+                    write_report(out, &imatrix::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Compare(opts) => {
+                    let report = compare::run(&opts, control, console)?;
+                    write_report(out, &report, opts.json)?;
+                    report.verdict()?;
+                }
+                Command::Export(what) => export(what, control, console, out)?,
                 Command::Version { .. } | Command::Help { .. } => {}
             }
         }
     }
     Ok(0)
+}
+
+/// 9ml's `export`, in the words of ours.
+fn export(
+    what: Export,
+    control: &Control,
+    console: &Console,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let (model, output, quantize) = match what {
+        Export::Info { model } => {
+            return write_report(out, &info::run(&Export::info(model), control, console)?, false);
+        }
+        Export::Quantize { model, output } => (model, output, true),
+        Export::Upgrade { model, output } => (model, output, false),
+    };
+    let opts = Export::convert(model, output, quantize);
+    write_report(out, &convert::run(&opts, control, console)?, false)
 }
 
 /// `nine-tui MODEL`: the screen on a terminal, else what 9ml would have done.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Color;
-use super::{chat, info, perplexity, run, tokenize};
+use super::{chat, compare, convert, imatrix, info, perplexity, quantize, run, tokenize};
 
 /// What `-h` says last.
 const AFTER: &str = "\
@@ -95,6 +95,21 @@ pub enum Command {
     /// Measure how well a model predicts a text
     #[command(after_help = AFTER)]
     Perplexity(perplexity::Opts),
+    /// Write a model in fewer bits, measured before and compared after
+    #[command(after_help = AFTER)]
+    Quantize(quantize::Opts),
+    /// Write a model in another container: GGUF, safetensors, llama2.c
+    #[command(after_help = AFTER)]
+    Convert(convert::Opts),
+    /// Make an importance matrix from a text, merge or show some
+    #[command(after_help = AFTER)]
+    Imatrix(imatrix::Opts),
+    /// Measure two models against each other on a text, or weight by weight
+    #[command(after_help = AFTER)]
+    Compare(compare::Opts),
+    /// 9ml's export: info, quantize, upgrade
+    #[command(subcommand)]
+    Export(convert::Export),
     /// Print the version, and what this processor runs
     Version {
         /// Print one JSON object

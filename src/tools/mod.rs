@@ -10,6 +10,7 @@ pub mod chat;
 pub mod cli;
 pub mod compare;
 pub mod console;
+pub mod convert;
 pub mod generate;
 pub mod imatrix;
 pub mod info;

@@ -29,6 +29,12 @@ use vocab::Vocab;
 /// A token id.
 pub type Token = u32;
 
+/// Appends the bytes that a token of a byte-level vocabulary (GPT-2's alphabet) is spelled for;
+/// `false`, and nothing, if it is not spelled so.
+pub fn unspell(spelled: &[u8], out: &mut Vec<u8>) -> bool {
+    alphabet::decode(spelled, out)
+}
+
 /// What kind of thing a token is (GGUF's `tokenizer.ggml.token_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {

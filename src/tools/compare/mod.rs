@@ -16,7 +16,7 @@ use clap::Args;
 
 use super::console::Console;
 use super::opts::{self, ComputeOpts, FileOpts, Opened};
-use super::progress::Progress;
+use super::progress::{On, Progress};
 use super::{Control, Result};
 use crate::engine::model::Model;
 use crate::engine::session::{Compute, Session, Setup};
@@ -97,7 +97,8 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     let mut report = Report::new(&opts.a, &opts.b, opts.fail_kl);
     if opts.weights {
         let (a, b) = (opts.files.open(&opts.a)?, opts.files.open(&opts.b)?);
-        report.weights = Some(weights::compare(&a, &b, control, console)?);
+        let mut progress = Progress::new("comparing weights", console);
+        report.weights = Some(weights::compare(&a, &b, control, &mut |n, of| progress.set(n, of))?);
     }
     if let Some(text) = text {
         let a = opts::load(&opts.a, &opts.files, &opts.compute)?;
@@ -105,7 +106,9 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
         let text = Text::of(&a, &text, opts.ctx as usize, opts.chunks)?;
         let pair = Pair { a: &a.model, b: &b.model, compute: &opts.compute };
         report.bytes = Some((a.ckpt.file_bytes, b.ckpt.file_bytes));
-        report.evidence = Some(pair.measure(&text, opts.words, control, console)?);
+        let mut progress = Progress::new("comparing", console);
+        report.evidence =
+            Some(pair.measure(&text, opts.words, control, &mut |n, of| progress.set(n, of))?);
     }
     Ok(report)
 }
@@ -162,7 +165,7 @@ impl Pair<'_> {
         text: &Text,
         words: usize,
         control: &Control,
-        console: &Console,
+        on: On<'_>,
     ) -> EngineResult<Evidence> {
         let (va, vb) = (self.a.config.n_vocab, self.b.config.n_vocab);
         if va != vb {
@@ -177,7 +180,6 @@ impl Pair<'_> {
         let compute = Compute { workers: &workers, cancel: &control.cancel };
         let mut gather = Gather::new(words);
         let mut seconds = [0f64; 2];
-        let mut progress = Progress::new("comparing", console);
         for (i, window) in text.windows.iter().enumerate() {
             gather.window(&self.a.tokenizer, window, i);
             for s in [&mut a, &mut b] {
@@ -214,9 +216,8 @@ impl Pair<'_> {
                     break;
                 }
             }
-            progress.set(i + 1, text.windows.len());
+            on(i + 1, text.windows.len());
         }
-        progress.clear();
         let ran = text.windows.iter().map(Vec::len).sum::<usize>() as f64;
         Ok(gather.evidence(
             text.windows.len(),

@@ -6,9 +6,8 @@ use serde::Serialize;
 use crate::engine::format::write::Slot;
 use crate::engine::{Checkpoint, DType, Error, Result, Tensor};
 use crate::tools::Control;
-use crate::tools::console::Console;
 use crate::tools::info::scan::Rows;
-use crate::tools::progress::Progress;
+use crate::tools::progress::On;
 use crate::tools::rewrite::container::{Crossing, from_format};
 use crate::tools::rewrite::errors::{Errors, Sums};
 
@@ -42,14 +41,8 @@ pub struct Difference {
 }
 
 /// Compares every tensor; rows and norms of another container are put in the first one's order.
-pub fn compare(
-    a: &Checkpoint,
-    b: &Checkpoint,
-    control: &Control,
-    console: &Console,
-) -> Result<Weights> {
+pub fn compare(a: &Checkpoint, b: &Checkpoint, control: &Control, on: On<'_>) -> Result<Weights> {
     let crossing = Crossing::new(a, from_format(b.format))?;
-    let mut progress = Progress::new("comparing weights", console);
     let total: usize = a.tensors.values().map(Tensor::len).sum();
     let (mut tensors, mut done) = (Vec::new(), 0);
     for (name, ta) in &a.tensors {
@@ -66,7 +59,7 @@ pub fn compare(
             errors,
         });
         done += ta.len();
-        progress.set(done >> 10, total >> 10);
+        on(done >> 10, total >> 10);
     }
     let missing = |from: &Checkpoint, of: &Checkpoint| {
         from.tensors.keys().filter(|n| !of.tensors.contains_key(*n)).cloned().collect()

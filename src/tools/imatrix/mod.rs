@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::console::{Console, count};
 use super::opts::{self, ComputeOpts, FileOpts, Opened};
-use super::progress::Progress;
+use super::progress::{On, Progress};
 use super::rewrite::{Source, Target, target};
 use super::{Control, Result};
 use crate::engine::model::Site;
@@ -134,14 +134,10 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
             let opened = opts::load(&opts.model, &opts.files, &opts.compute)?;
             let source = Source::open(&opened.ckpt)?;
             let read = opts::read_file(text)?;
-            let mut made = collect(
-                &opened,
-                &read,
-                &Window { ctx: opts.ctx as usize, chunks: opts.chunks },
-                &opts.compute,
-                control,
-                console,
-            )?;
+            let window = Window { ctx: opts.ctx as usize, chunks: opts.chunks };
+            let mut progress = Progress::new("reading the text", console);
+            let on: On<'_> = &mut |n, of| progress.set(n, of);
+            let mut made = collect(&opened, &read, &window, &opts.compute, control, on)?;
             made.datasets = vec![text.display().to_string()];
             all = Some(made);
             source
@@ -209,15 +205,15 @@ pub fn collect(
     window: &Window,
     compute: &ComputeOpts,
     control: &Control,
-    console: &Console,
-) -> Result<Importance> {
+    on: On<'_>,
+) -> EngineResult<Importance> {
     let model = &opened.model;
     let tokenizer = &model.tokenizer;
     let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
     let ids = tokenizer.encode(text, Encode { bos: bos.is_some(), special: false });
     let ctx = window.ctx.min(opened.model.card.n_ctx_train).min(ids.len());
     if ctx < 2 {
-        return Err(Error::Invalid("a text of at least two tokens is needed".into()).into());
+        return Err(Error::Invalid("a text of at least two tokens is needed".into()));
     }
     let chunks: Vec<&[u32]> =
         ids.chunks_exact(ctx).take(window.chunks.unwrap_or(usize::MAX)).collect();
@@ -226,7 +222,6 @@ pub fn collect(
     let compute = Compute { workers: &workers, cancel: &control.cancel };
     let sums: RefCell<IndexMap<(u8, usize), Entry>> = RefCell::default();
     let tap = |site: Site, x: &[f32]| add(&mut sums.borrow_mut(), site, x, &opened.ckpt);
-    let mut progress = Progress::new("reading the text", console);
     for (i, chunk) in chunks.iter().enumerate() {
         control.check()?;
         let mut part = chunk.to_vec();
@@ -238,9 +233,8 @@ pub fn collect(
         while session.score_some(&compute, Some(&tap), &mut |_, _| {})? {
             control.check()?;
         }
-        progress.set(i + 1, chunks.len());
+        on(i + 1, chunks.len());
     }
-    progress.clear();
     let mut entries = IndexMap::new();
     for ((kind, layer), entry) in sums.into_inner() {
         for name in names(kind, layer) {
@@ -317,32 +311,4 @@ fn usage(all: &Importance) -> Vec<Usage> {
     let mut out: Vec<Usage> = all.entries.iter().map(one).collect();
     out.sort_by(|a, b| b.top_percent.total_cmp(&a.top_percent));
     out
-}
-
-/// The matrix that a quantization uses: read from a file, or made from a text on the way.
-pub fn obtain(
-    file: Option<&Path>,
-    text: Option<&Path>,
-    load: impl FnOnce() -> EngineResult<Opened>,
-    compute: &ComputeOpts,
-    control: &Control,
-    console: &Console,
-) -> Result<Option<Importance>> {
-    match (file, text) {
-        (Some(path), _) => {
-            let mut read = Importance::read(path)?;
-            if read.datasets.is_empty() {
-                read.datasets = vec![path.display().to_string()];
-            }
-            Ok(Some(read))
-        }
-        (None, Some(text)) => {
-            let read = opts::read_file(text)?;
-            let window = Window { ctx: 512, chunks: None };
-            let mut made = collect(&load()?, &read, &window, compute, control, console)?;
-            made.datasets = vec![text.display().to_string()];
-            Ok(Some(made))
-        }
-        (None, None) => Ok(None),
-    }
 }

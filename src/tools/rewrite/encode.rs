@@ -18,7 +18,7 @@ const BATCH: usize = 64;
 
 /// Which row of the source becomes row r.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RowOrder {
+pub enum RowOrder<'a> {
     /// The same.
     #[default]
     Same,
@@ -33,9 +33,11 @@ pub enum RowOrder {
         /// Rows of a head.
         width: usize,
     },
+    /// As a list says.
+    Listed(&'a [u32]),
 }
 
-impl RowOrder {
+impl RowOrder<'_> {
     /// The source's row.
     pub fn source(self, r: usize) -> usize {
         match self {
@@ -48,6 +50,7 @@ impl RowOrder {
                 let (head, i) = (r / width, r % width);
                 head * width + i % (width / 2) * 2 + i / (width / 2)
             }
+            RowOrder::Listed(rows) => rows.get(r).map_or(usize::MAX, |r| *r as usize),
         }
     }
 }
@@ -60,7 +63,7 @@ pub struct Job<'a> {
     /// The tensor as it is.
     pub source: &'a Tensor,
     /// The order of its rows.
-    pub order: RowOrder,
+    pub order: RowOrder<'a>,
     /// Added to every number: norms that are stored less one.
     pub add: f32,
     /// What the error of each column counts (one number a column); empty: all alike.
@@ -147,7 +150,8 @@ fn chunk(job: &Job<'_>, rows: &Rows<'_>, kernels: &Kernels, range: Range<usize>)
     };
     let (mut x, mut y) = (vec![0f32; cols], vec![0f32; cols]);
     for (i, r) in range.enumerate() {
-        if !rows.decode(job.order.source(r), &mut x) {
+        let from = job.order.source(r);
+        if from >= rows.rows || !rows.decode(from, &mut x) {
             return Err(fail(&format!("{} cannot be decoded", job.source.dtype)));
         }
         if job.add != 0.0 {

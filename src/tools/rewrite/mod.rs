@@ -4,12 +4,14 @@
 //! in chunks by all threads, so that memory follows the largest tensor and not the model. Sources
 //! are read, not mapped: a file that shrinks meanwhile is an error and not a signal.
 
+pub mod carry;
 pub mod container;
 pub mod encode;
 pub mod errors;
 pub mod run;
 pub mod source;
 pub mod target;
+pub mod vocab;
 
 pub use container::Container;
 pub use encode::{Job, RowOrder, encode};

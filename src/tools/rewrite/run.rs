@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::container::Crossing;
 use super::errors::Sums;
-use super::{Container, Source, Target, encode};
+use super::{Container, RowOrder, Source, Target, encode};
 use crate::engine::format::Metadata;
 use crate::engine::format::write::{Layout, Slot};
 use crate::engine::kernels::Kernels;
@@ -28,6 +28,8 @@ pub struct Rewrite<'a> {
     pub meta: Metadata,
     /// The tensors, one for each of the checkpoint's, in its order.
     pub slots: Vec<Slot>,
+    /// For each token the id it had, where a container numbers them otherwise.
+    pub ids: Option<&'a [u32]>,
     /// What the errors count.
     pub importance: Option<&'a Importance>,
     /// The instruction set.
@@ -73,6 +75,10 @@ impl Rewrite<'_> {
     /// A job on a tensor that is in memory.
     pub fn job<'b>(&'b self, slot: Slot, tensor: &'b Tensor) -> Result<encode::Job<'b>> {
         let mut job = self.crossing.job(slot, tensor);
+        let by_token = matches!(tensor.name.as_str(), "token_embd.weight" | "output.weight");
+        if let (true, Some(ids)) = (by_token, self.ids) {
+            job.order = RowOrder::Listed(ids);
+        }
         if let Some(importance) = self.importance {
             job.importance = importance.of(tensor)?;
         }
