@@ -19,6 +19,8 @@ mod vocab;
 use std::path::Path;
 
 pub use detok::Detok;
+pub use json::pre_of;
+pub use pre::to_json as pre_to_json;
 pub use regex::Pattern;
 
 use super::error::Result;

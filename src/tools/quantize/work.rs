@@ -258,16 +258,19 @@ impl<'a> Plan<'a> {
             on((done >> 10) as usize, total);
         })?;
         target.sync()?;
-        if self.container != Container::Safetensors {
-            rewrite.reopen(target.part(), &written)?;
+        // The small files first: a model without its tokenizer would be half a model, and a
+        // safetensors file cannot be opened without its config.json.
+        let mut placed = Placed(Vec::new());
+        for (b, file) in beside.into_iter().zip(&self.carried.beside) {
+            let new = !file.path.exists();
+            b.commit()?;
+            placed.0.extend(new.then(|| file.path.clone()));
         }
+        rewrite.reopen(target.part(), &written)?;
         check(target.part())?;
         control.check()?;
-        // The small files first: a model without its tokenizer would be half a model.
-        for b in beside {
-            b.commit()?;
-        }
         target.commit()?;
+        placed.0.clear();
         folder.keep();
         let beside = self.carried.beside.iter().map(|b| b.path.clone()).collect();
         Ok(Done { file, bytes: layout.bytes, written, beside, source_sha256 })
@@ -280,6 +283,17 @@ impl<'a> Plan<'a> {
             .beside
             .iter()
             .try_for_each(|b| target::check(&b.path, &self.work.source, force))
+    }
+}
+
+/// Files that go again unless the model that they belong to comes.
+struct Placed(Vec<PathBuf>);
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

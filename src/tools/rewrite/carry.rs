@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Container;
 use super::container::from_format;
-use super::vocab::{Keys, bin};
+use super::vocab::{Keys, bin, json};
+use super::{Container, config};
 use crate::engine::chat::Template;
 use crate::engine::format::Metadata;
 use crate::engine::tokenizer::{LoadOptions, Tokenizer};
-use crate::engine::{Checkpoint, Result};
+use crate::engine::{Checkpoint, Error, Result};
 
 /// A file beside a model.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ pub fn carry(
     match to {
         Container::Gguf => into_gguf(ckpt, keys, opts, &mut carried),
         Container::Llama2c(_) => into_llama2c(ckpt, &keys, out, &mut carried),
-        Container::Safetensors => Ok(()),
+        Container::Safetensors => into_folder(ckpt, &keys, out, opts, &mut carried),
     }?;
     Ok(carried)
 }
@@ -133,5 +133,32 @@ fn into_llama2c(ckpt: &Checkpoint, keys: &Keys, out: &Path, carried: &mut Carrie
         Err(_) => {}
     }
     carried.beside.push(Beside { path, bytes: written.bytes });
+    Ok(())
+}
+
+fn into_folder(
+    ckpt: &Checkpoint,
+    keys: &Keys,
+    out: &Path,
+    opts: LoadOptions<'_>,
+    carried: &mut Carried,
+) -> Result<()> {
+    let text = |json: &serde_json::Value| -> Result<Vec<u8>> {
+        let mut text =
+            serde_json::to_vec_pretty(json).map_err(|e| Error::Internal(e.to_string()))?;
+        text.push(b'\n');
+        Ok(text)
+    };
+    let template = template(ckpt, opts)?;
+    let config = config::write(ckpt, keys).map_err(|e| Error::unsupported(&ckpt.path, e))?;
+    let (tokenizer, settings) =
+        json::write(keys, template.as_deref()).map_err(|e| Error::unsupported(&ckpt.path, e))?;
+    for (name, json) in [
+        ("config.json", config),
+        ("tokenizer.json", tokenizer),
+        ("tokenizer_config.json", settings),
+    ] {
+        carried.beside.push(Beside { path: out.join(name), bytes: text(&json)? });
+    }
     Ok(())
 }

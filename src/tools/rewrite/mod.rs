@@ -5,6 +5,7 @@
 //! are read, not mapped: a file that shrinks meanwhile is an error and not a signal.
 
 pub mod carry;
+pub mod config;
 pub mod container;
 pub mod encode;
 pub mod errors;

@@ -2,6 +2,7 @@
 //! every reader makes them, every writer starts from them.
 
 pub mod bin;
+pub mod json;
 
 use crate::engine::format::{Array, Format, Metadata, ValueType};
 use crate::engine::tokenizer::LoadOptions;
@@ -25,6 +26,10 @@ pub mod kind {
     pub const UNKNOWN: i32 = 2;
     /// A marker.
     pub const CONTROL: i32 = 3;
+    /// Added by a user.
+    pub const USER: i32 = 4;
+    /// Nothing.
+    pub const UNUSED: i32 = 5;
     /// A byte.
     pub const BYTE: i32 = 6;
 }
@@ -35,6 +40,7 @@ impl Keys {
         if let Some(path) = opts.path {
             return match std::fs::read(path).map_err(|e| Error::io(path, e))?.get(..4) {
                 Some(b"GGUF") => Ok(Some(Keys::from_gguf(&Checkpoint::open(path)?.meta))),
+                Some(b) if b.first() == Some(&b'{') => json::read(ckpt, path, opts).map(Some),
                 _ => bin::read(ckpt, path).map(Some),
             };
         }
@@ -47,7 +53,10 @@ impl Keys {
                 Some(path) => bin::read(ckpt, &path).map(Some),
                 None => Ok(None),
             },
-            Format::Safetensors => Ok(None),
+            Format::Safetensors => match json::beside(&ckpt.path) {
+                Some(path) => json::read(ckpt, &path, opts).map(Some),
+                None => Ok(None),
+            },
         }
     }
 
