@@ -21,8 +21,8 @@ use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
 use nine_tui::tools::convert::Export;
 use nine_tui::tools::{
-    Control, Error, chat, compare, convert, imatrix, info, opts, perplexity, quantize, run,
-    tokenize, write_report,
+    Control, Error, bench, chat, compare, convert, doctor, imatrix, info, opts, perplexity,
+    quantize, run, tokenize, write_report,
 };
 use nine_tui::ui;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -255,6 +255,14 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                     report.verdict()?;
                 }
                 Command::Export(what) => export(what, control, console, out)?,
+                Command::Bench(opts) => {
+                    write_report(out, &bench::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Doctor(opts) => {
+                    let report = doctor::run(&opts, &surroundings(), control, console)?;
+                    write_report(out, &report, opts.json)?;
+                    return Ok(u8::from(!report.ok));
+                }
                 Command::Version { .. } | Command::Help { .. } => {}
             }
         }
@@ -278,6 +286,30 @@ fn export(
     };
     let opts = Export::convert(model, output, quantize);
     write_report(out, &convert::run(&opts, control, console)?, false)
+}
+
+/// What `doctor` cannot see for itself: terminal, environment, paths.
+fn surroundings() -> doctor::Surroundings {
+    let shown = |name: &str| {
+        ["TERM", "COLORTERM", "NO_COLOR", "CLICOLOR_FORCE", "LC_ALL", "LC_CTYPE", "LANG"]
+            .contains(&name)
+            || name.starts_with("NINE_")
+    };
+    let private = |name: &str| ["NINE_PROMPT", "NINE_SYSTEM", "NINE_STOP"].contains(&name);
+    let mut env: Vec<_> = std::env::vars_os()
+        .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
+        .filter(|(name, _)| shown(name))
+        // What somebody wrote to a model is nobody else's to read.
+        .map(|(k, v)| if private(&k) { (k, "(set)".to_owned()) } else { (k, v) })
+        .collect();
+    env.sort();
+    let log = std::env::var_os("NINE_LOG").map(PathBuf::from);
+    let mut paths =
+        vec![("program", std::env::current_exe().ok()), ("folder", std::env::current_dir().ok())];
+    paths.extend(log.map(|log| ("log", Some(log))));
+    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let size = terminal.then(|| crossterm::terminal::size().ok()).flatten();
+    doctor::Surroundings { in_terminal: io::stdin().is_terminal(), size, env, paths }
 }
 
 /// `nine-tui MODEL`: the screen on a terminal, else what 9ml would have done.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Color;
-use super::{chat, compare, convert, imatrix, info, perplexity, quantize, run, tokenize};
+use super::{
+    bench, chat, compare, convert, doctor, imatrix, info, perplexity, quantize, run, tokenize,
+};
 
 /// What `-h` says last.
 const AFTER: &str = "\
@@ -110,6 +112,12 @@ pub enum Command {
     /// 9ml's export: info, quantize, upgrade
     #[command(subcommand)]
     Export(convert::Export),
+    /// Measure how fast models, kernels and this machine are
+    #[command(after_help = AFTER)]
+    Bench(bench::Opts),
+    /// Test the kernels, and show what the program finds around it
+    #[command(after_help = AFTER)]
+    Doctor(doctor::Opts),
     /// Print the version, and what this processor runs
     Version {
         /// Print one JSON object

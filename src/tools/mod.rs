@@ -6,11 +6,13 @@
 //!
 //! Tools know nothing of process exit, signals or escape sequences: that is `main`'s.
 
+pub mod bench;
 pub mod chat;
 pub mod cli;
 pub mod compare;
 pub mod console;
 pub mod convert;
+pub mod doctor;
 pub mod generate;
 pub mod imatrix;
 pub mod info;

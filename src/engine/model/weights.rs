@@ -132,7 +132,18 @@ impl<'a> Binder<'a> {
             true => Some(self.floats(&bias, range.clone(), total)?),
             false => None,
         };
-        Ok(Linear { w: self.rows(&weight, range, total, cols)?, b })
+        let w = self.rows(&weight, range, total, cols)?;
+        Ok(Linear { w: self.packed(w, &weight)?, b })
+    }
+
+    /// Packs a matrix for its kernels, and gives back the pages that it was read from: weights are
+    /// in memory once.
+    fn packed(&self, w: Matrix, name: &str) -> Result<Matrix> {
+        let w = w.pack(self.kernels);
+        if w.is_packed() {
+            self.ckpt.release(self.ckpt.tensor(name)?);
+        }
+        Ok(w)
     }
 
     fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
@@ -197,7 +208,7 @@ impl Weights {
         let output = if b.has("output.weight") {
             b.linear("output", c.n_vocab, c.n_embd)?
         } else {
-            Linear { w: token_embd.clone(), b: None }
+            Linear { w: b.packed(token_embd.clone(), "token_embd.weight")?, b: None }
         };
         let layers = (0..c.n_layer).map(|l| b.layer(c, l)).collect::<Result<Vec<_>>>()?;
         let used = b.used.into_inner();
