@@ -120,10 +120,11 @@ impl Recipe {
         Ok(Recipe { mix, rules: rules.collect::<std::result::Result<_, _>>()? })
     }
 
-    /// From `--recipe`: a file, or a mix's name.
+    /// From `--recipe`: a file, or a recipe's text.
     pub fn read(given: &str) -> Result<Recipe> {
-        if let Some(mix) = Mix::named(given) {
-            return Ok(Recipe::of(mix));
+        if !Path::new(given).is_file() {
+            return Recipe::parse(given)
+                .map_err(|e| Error::Invalid(format!("--recipe: no such file, and as text: {e}")));
         }
         /// A recipe of more has a line for every tensor of the largest models.
         const MAX: u64 = 1 << 20;

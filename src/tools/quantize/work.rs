@@ -21,6 +21,9 @@ pub use crate::tools::rewrite::container::GROUP;
 use crate::tools::rewrite::{Container, Rewrite, Source, Target, Written, target};
 use crate::tools::{self, Control, Result};
 
+/// The key that names the source by its content.
+const SOURCE: &str = "general.source.sha256";
+
 /// A source that is open.
 pub struct Work {
     /// Its headers.
@@ -72,6 +75,7 @@ impl Work {
         plan.recipe = recipe.to_string();
         if container == Container::Gguf {
             plan.carried.meta.set("general.file_type", recipe.mix.file_type);
+            plan.carried.meta.set("nine.recipe", plan.recipe.as_str());
         }
         Ok(plan)
     }
@@ -96,6 +100,10 @@ impl Work {
         let crossing = Crossing::new(&self.ckpt, container)?;
         let mut carried = carry(&self.ckpt, container, out, pre)?;
         provenance(&mut carried.meta, importance);
+        if container == Container::Gguf && self.ckpt.files.len() == 1 && self.source.is_files() {
+            // As long as what will stand there: sizes are known before the source has been read.
+            carried.meta.set(SOURCE, "0".repeat(64).as_str());
+        }
         Ok(Plan {
             work: self,
             recipe: String::new(),
@@ -230,13 +238,8 @@ impl<'a> Plan<'a> {
         let source = &self.work.source;
         let mut rewrite = self.rewrite();
         let source_sha256 = source.hashes(control)?;
-        if self.container == Container::Gguf {
-            if let [one] = source_sha256.as_slice() {
-                rewrite.meta.set("general.source.sha256", one.as_str());
-            }
-            if !self.recipe.is_empty() {
-                rewrite.meta.set("nine.recipe", self.recipe.as_str());
-            }
+        if let (Some(_), [one]) = (rewrite.meta.get(SOURCE), source_sha256.as_slice()) {
+            rewrite.meta.set(SOURCE, one.as_str());
         }
         let layout = rewrite.layout(&file)?;
         let others: u64 = self.carried.beside.iter().map(|b| b.bytes.len() as u64).sum();

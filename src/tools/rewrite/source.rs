@@ -38,6 +38,11 @@ impl Source {
         Ok(Source { files: ckpt.files.iter().map(open).collect::<Result<_>>()? })
     }
 
+    /// Whether it has files at all: the embedded model has none.
+    pub fn is_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// Device and inode of each file.
     pub fn inodes(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.files.iter().map(|(.., s)| (s.0, s.1))
