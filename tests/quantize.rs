@@ -263,7 +263,7 @@ fn thresholds_are_kept_before_a_file_gets_its_name() {
     let out = dir.path().join("x.gguf");
     let before = names(dir.path());
     let args = ["quantize", text(&source), "-o", text(&out), "--verify", text(&story), "--json"];
-    let q4 = [&args[..], &["--type", "Q4_0"]].concat();
+    let q4 = [&args[..], &["--type", "Q4_0", "--allow-fallback"]].concat();
     for missed in [["--max-kl", "1e-9"], ["--min-top1", "1.0001"]] {
         let failed = run(&[&q4[..], &missed].concat());
         assert_eq!(failed.status.code(), Some(6), "{missed:?} {}", stderr(&failed));
@@ -310,7 +310,8 @@ fn an_importance_matrix_is_made_merged_used_and_noted() {
         let out = at("x.gguf");
         let args =
             ["quantize", text(&source), "-o", text(&out), "--type", "Q4_0", "--force", "--json"];
-        let done = json(&[&args[..], &["--verify", text(&story)], extra].concat());
+        let done =
+            json(&[&args[..], &["--verify", text(&story), "--allow-fallback"], extra].concat());
         let meta = Checkpoint::open(&out).unwrap().meta;
         assert_eq!(meta.get("quantize.imatrix.dataset").is_some(), !extra.is_empty());
         done["evidence"]["kl"]["mean"].as_f64().unwrap()
@@ -342,8 +343,8 @@ fn what_is_quantized_already_is_not_quantized_again_unasked() {
     let refused = run(&args);
     assert_eq!(refused.status.code(), Some(9));
     assert!(stderr(&refused).contains("--allow-requantize"), "{}", stderr(&refused));
-    ok(&[&args[..], &["--allow-requantize"]].concat());
-    let there = run(&[&args[..], &["--allow-requantize"]].concat());
+    ok(&[&args[..], &["--allow-requantize", "--allow-fallback"]].concat());
+    let there = run(&[&args[..], &["--allow-requantize", "--allow-fallback"]].concat());
     assert_eq!(there.status.code(), Some(9));
     assert!(stderr(&there).contains("--force"), "{}", stderr(&there));
 }

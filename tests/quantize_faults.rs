@@ -77,10 +77,8 @@ fn a_place_that_cannot_be_written_is_one_clear_error() {
     let dir = tempfile::tempdir().unwrap();
     let model = tiny(dir.path(), 64);
     let all = names(dir.path());
-    for out in
-        [dir.path().join("no/x.gguf"), model.join("x.gguf"), PathBuf::from("/proc/self/x.gguf")]
-    {
-        let said = run(&["quantize", text(&model), "-o", text(&out), "--type", "Q8_0"]);
+    for out in [dir.path().join("no/x.gguf"), model.join("x.gguf")] {
+        let said = run(&["quantize", text(&model), "-o", text(&out), "--type", "F16"]);
         assert_eq!(said.status.code(), Some(3), "{}", stderr(&said));
         let errors = stderr(&said).lines().filter(|l| l.starts_with("error:")).count();
         assert_eq!(errors, 1, "{}", stderr(&said));
@@ -215,10 +213,10 @@ fn a_file_that_another_process_is_writing_is_left_alone() {
     let source = Source::open(&nine_tui::engine::Checkpoint::open(&model).unwrap()).unwrap();
     let out = dir.path().join("x.gguf");
     let first = Target::create(&out, &source).unwrap();
-    let second = run(&["quantize", text(&model), "-o", text(&out), "--type", "Q8_0"]);
+    let second = run(&["quantize", text(&model), "-o", text(&out), "--type", "F16"]);
     assert_eq!(second.status.code(), Some(9));
     assert!(stderr(&second).contains("is being written"), "{}", stderr(&second));
     assert!(first.part().exists());
     drop(first);
-    ok(&["quantize", text(&model), "-o", text(&out), "--type", "Q8_0"]);
+    ok(&["quantize", text(&model), "-o", text(&out), "--type", "F16"]);
 }

@@ -179,8 +179,8 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
         preview = pool.install(|| plan.preview(control, &mut |n, of| progress.set(n, of)))?;
     }
     if let (Some(why), true, false) = (preview.objection(), refused, opts.dry_run) {
-        console.note(&preview.to_string());
-        let accept = "--allow-fallback accepts it";
+        console.detail(&preview.to_string());
+        let accept = "--allow-fallback accepts it, --dry-run lists them";
         return Err(ToolError::Refused(format!("{}: {why}\n  {accept}", out.display())));
     }
     if opts.dry_run {
