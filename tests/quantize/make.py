@@ -77,6 +77,11 @@ def nine(program, *args):
     return json.loads(done.stdout)
 
 
+def quantize(programs, source, file, kind):
+    command = [str(programs / "llama-quantize"), "--allow-requantize", str(source), str(file), kind, "2"]
+    subprocess.run(command, capture_output=True, check=True)
+
+
 def main():
     program = sys.argv[1] if len(sys.argv) > 1 else None
     source = build.smollm2()
@@ -85,27 +90,28 @@ def main():
     table = []
     with tempfile.TemporaryDirectory() as folder:
         base, file, own = (pathlib.Path(folder) / n for n in ("base.logits", "x.gguf", "n.gguf"))
-        golden["perplexity"] = perplexity(programs, source, base, save=True)["perplexity"]
         for kind in EXACT + CLOSE:
-            command = [str(programs / "llama-quantize"), "--allow-requantize", str(source), str(file), kind, "2"]
-            subprocess.run(command, capture_output=True, check=True)
+            quantize(programs, source, file, kind)
             facts = {"tensor_bytes": sum(t.n_bytes for t in tensors(file).values())}
             facts |= {"bytes": digest(file)} if kind in EXACT else {}
-            facts |= {"rmse": rmse(source, file)} | perplexity(programs, file, base)
-            golden["types"][kind] = facts
+            golden["types"][kind] = facts | {"rmse": rmse(source, file)}
+            print(kind, golden["types"][kind], flush=True)
+        (HERE / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
+        golden["perplexity"] = perplexity(programs, source, base, save=True)["perplexity"]
+        for kind in (EXACT + CLOSE)[::-1]:
+            quantize(programs, source, file, kind)
+            facts = golden["types"][kind]
+            facts |= perplexity(programs, file, base)
             print(kind, facts, flush=True)
             if program:
                 nine(program, "quantize", source, "-o", own, "--type", kind, "--allow-requantize",
                      "--allow-fallback", "--force")  # fmt: skip
                 ours = {"rmse": rmse(source, own), "same": digest(own) == digest(file)}
-                ours |= perplexity(programs, own, base)
+                ours |= {k: facts[k] for k in ("perplexity", "kl")} if ours["same"] else perplexity(programs, own, base)
                 ours["compare"] = nine(program, "compare", source, own, "-f", TEXT)["evidence"]
-                table.append((kind, facts, ours))
-                own.unlink()
-            file.unlink()
-    (HERE / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
-    if program:
-        write_table(golden, table)
+                table.insert(0, (kind, facts, ours))
+                write_table(golden, table)
+            (HERE / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 
 def write_table(golden, table):

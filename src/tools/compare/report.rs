@@ -42,7 +42,7 @@ impl Report {
     pub fn verdict(&self) -> tools::Result<()> {
         match (&self.evidence, self.fail_kl) {
             // A NaN is not below anything.
-            (Some(e), Some(most)) if !(e.kl.mean <= most) => {
+            (Some(e), Some(most)) if e.kl.mean.is_nan() || e.kl.mean > most => {
                 let what = format!("mean KL {:.6} is above {most}", e.kl.mean);
                 Err(tools::Error::Threshold(what))
             }

@@ -55,7 +55,7 @@ impl Slot {
         let n = self.len();
         match (self.dtype, self.group as u64) {
             (DType::Q8G, 0) => None,
-            (DType::Q8G, group) if cols % group != 0 => None,
+            (DType::Q8G, group) if !cols.is_multiple_of(group) => None,
             (DType::Q8G, group) => n.checked_add((n / group).checked_mul(4)?),
             _ => self.dtype.bytes_of(n),
         }
