@@ -21,7 +21,7 @@ test_lints := -D warnings -A clippy::unwrap_used -A clippy::expect_used -A clipp
 # Folders under tests/ whose make.py writes what the tests compare with.
 golden := $(sort $(patsubst tests/%/make.py,%,$(wildcard tests/*/make.py)))
 
-.PHONY: help run test test-data test-load test-shared lint fmt ci peers golden $(golden:%=golden-%)
+.PHONY: help run test test-data test-load test-shared lint fmt ci peers peers-quantize golden $(golden:%=golden-%)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -66,6 +66,10 @@ ci: ## what the continuous integration runs
 peers: test-data ## time llama.cpp and ik_llama.cpp beside nine-tui: an hour; PEERS="--only SmolLM2 --rounds 2"
 	$(CARGO) build --release
 	@$(PYTHON) tests/peers/peers.py $(PEERS)
+
+peers-quantize: test-data ## time llama-quantize beside nine-tui on a 1.1B model
+	$(CARGO) build --release
+	@$(PYTHON) tests/peers/quantize.py $(PEERS)
 
 golden: $(golden:%=golden-%) ## make again the facts that other programs told the tests
 
