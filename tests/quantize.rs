@@ -207,6 +207,9 @@ fn the_embedded_model_becomes_a_llama2c_file_with_its_tokenizer() {
     let (own, theirs) = (args("demo", " Once upon a time"), args(text(&out), "Once upon a time"));
     assert!(theirs.len() > 80, "{theirs}");
     assert!(own.trim_end().starts_with(theirs.trim_end()), "{own:?} {theirs:?}");
+    let back = dir.path().join("back.gguf");
+    ok(&["convert", text(&out), text(&back)]);
+    assert!(args(text(&back), "Once upon a time").starts_with(theirs.trim_end()));
     // Bytes that are no character of the vocabulary are found by their number, as llama2.c does.
     let ids = json(&["tokenize", text(&out), "-i", "\u{1F600}", "--json"]);
     let ids: Vec<u64> =

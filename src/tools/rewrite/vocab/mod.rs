@@ -40,7 +40,9 @@ impl Keys {
         if let Some(path) = opts.path {
             return match std::fs::read(path).map_err(|e| Error::io(path, e))?.get(..4) {
                 Some(b"GGUF") => Ok(Some(Keys::from_gguf(&Checkpoint::open(path)?.meta))),
-                Some(b) if b.first() == Some(&b'{') => json::read(ckpt, path, opts).map(Some),
+                Some(b) if b.first() == Some(&b'{') && !b.contains(&0) => {
+                    json::read(ckpt, path, opts).map(Some)
+                }
                 _ => bin::read(ckpt, path).map(Some),
             };
         }
