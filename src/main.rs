@@ -21,9 +21,10 @@ use nine_tui::engine::{self, Checkpoint};
 use nine_tui::llmfs::address;
 use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
+use nine_tui::tools::convert::Export;
 use nine_tui::tools::{
-    Control, Error, bench, chat, doctor, info, nine_p, opts, perplexity, run, serve, tokenize,
-    write_report,
+    Control, Error, bench, chat, compare, convert, doctor, imatrix, info, nine_p, opts, perplexity,
+    quantize, run, serve, tokenize, write_report,
 };
 use nine_tui::ui;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -51,6 +52,7 @@ fn exit_code(error: &Error, control: &Control) -> u8 {
         // Whoever reads our output has enough of it.
         Error::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
         Error::Output(_) | Error::Remote(_) => 1,
+        Error::Threshold(_) => 6,
         Error::Network(_) => 8,
         Error::Refused(_) => 9,
         Error::Shared(e) => engine_code(e),
@@ -126,6 +128,9 @@ fn main() -> ExitCode {
 /// The name of the ancestor's file server: called by it, the program is that.
 const LLMFS: &str = "llmfs";
 
+/// The ancestor's tool for files: likewise.
+const EXPORT: &str = "export";
+
 fn called_llmfs(program: &OsStr) -> bool {
     Path::new(program).file_stem() == Some(OsStr::new(LLMFS))
 }
@@ -135,6 +140,9 @@ fn called_llmfs(program: &OsStr) -> bool {
 fn arguments(mut args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let Some(program) = args.next() else { return Vec::new() };
     let mut all = vec![program];
+    if Path::new(&all[0]).file_stem() == Some(OsStr::new(EXPORT)) {
+        all.push(EXPORT.into());
+    }
     if !called_llmfs(&all[0]) {
         all.extend(args);
         return all;
@@ -284,6 +292,21 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                 Command::Perplexity(opts) => {
                     write_report(out, &perplexity::run(&opts, control, console)?, opts.json)?;
                 }
+                Command::Quantize(opts) => {
+                    write_report(out, &quantize::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Convert(opts) => {
+                    write_report(out, &convert::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Imatrix(opts) => {
+                    write_report(out, &imatrix::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Compare(opts) => {
+                    let report = compare::run(&opts, control, console)?;
+                    write_report(out, &report, opts.json)?;
+                    report.verdict()?;
+                }
+                Command::Export(what) => export(what, control, console, out)?,
                 Command::Bench(opts) => {
                     write_report(out, &bench::run(&opts, control, console)?, opts.json)?;
                 }
@@ -306,6 +329,24 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
         }
     }
     Ok(0)
+}
+
+/// 9ml's `export`, in the words of ours.
+fn export(
+    what: Export,
+    control: &Control,
+    console: &Console,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let (model, output, quantize) = match what {
+        Export::Info { model } => {
+            return write_report(out, &info::run(&Export::info(model), control, console)?, false);
+        }
+        Export::Quantize { model, output } => (model, output, true),
+        Export::Upgrade { model, output } => (model, output, false),
+    };
+    let opts = Export::convert(model, output, quantize);
+    write_report(out, &convert::run(&opts, control, console)?, false)
 }
 
 /// What `doctor` cannot see for itself: terminal, environment, paths.

@@ -97,6 +97,10 @@ fn the_help_of_every_command_is_what_was_agreed() {
         &["info", "--help"],
         &["tokenize", "--help"],
         &["perplexity", "--help"],
+        &["quantize", "--help"],
+        &["convert", "--help"],
+        &["compare", "--help"],
+        &["imatrix", "--help"],
         &["help", "exit"],
     ] {
         let text = ok(args);

@@ -9,7 +9,7 @@ use super::chat::{Role, Turn};
 use super::error::{Error, Result};
 use super::format::Checkpoint;
 use super::kv::{KvCache, KvType, Shape};
-use super::model::{Config, Model, Pass, Row, Scratch, default_kv_of};
+use super::model::{Config, Model, Pass, Row, Scratch, Tap, default_kv_of};
 use super::sampler::{Choice, Params, Sampler};
 use super::stop::Stops;
 use super::tokenizer::{Detok, Encode, Token};
@@ -403,24 +403,37 @@ impl Session {
     ) -> Result<()> {
         self.rewind(0);
         self.push(tokens)?;
+        while self.score_some(compute, None, on)? {}
+        Ok(())
+    }
+
+    /// A part of [`Session::score`]: as many of the tokens that wait as go through together, whose
+    /// logits `on` is given. `false` if none wait. `tap` sees what goes into every product.
+    pub fn score_some(
+        &mut self,
+        compute: &Compute<'_>,
+        tap: Option<Tap<'_>>,
+        on: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<bool> {
         let n_vocab = self.model.config.n_vocab;
         let chunk = (SCORE_LOGITS / n_vocab).clamp(1, CHUNK);
-        while self.cached < tokens.len() {
-            let n = chunk.min(tokens.len() - self.cached);
-            let rows: Vec<Row> = (self.cached..self.cached + n)
-                .map(|pos| Row { token: tokens[pos], pos, kv: 0, logits: true })
-                .collect();
-            let cancels = &[compute.cancel];
-            let pass = Pass { model: &self.model, workers: compute.workers, cancels };
-            pass.run(&mut self.scratch, &rows, &mut [&mut self.kv])?;
-            for (i, logits) in self.scratch.logits.chunks_exact(n_vocab).enumerate() {
-                on(self.cached + i, logits);
-            }
-            self.cached += n;
+        let n = chunk.min(self.tokens.len() - self.cached);
+        if n == 0 {
+            return Ok(false);
         }
+        let rows: Vec<Row> = (self.cached..self.cached + n)
+            .map(|pos| Row { token: self.tokens[pos], pos, kv: 0, logits: true })
+            .collect();
+        let cancels = &[compute.cancel];
+        let pass = Pass { model: &self.model, workers: compute.workers, cancels, tap };
+        pass.run(&mut self.scratch, &rows, &mut [&mut self.kv])?;
+        for (i, logits) in self.scratch.logits.chunks_exact(n_vocab).enumerate() {
+            on(self.cached + i, logits);
+        }
+        self.cached += n;
         self.logits.clear();
         self.logits.extend_from_slice(self.scratch.logits.rchunks(n_vocab).next().unwrap_or(&[]));
-        Ok(())
+        Ok(true)
     }
 
     /// Ends the reply, giving out what was held back.
@@ -553,7 +566,11 @@ fn run_planned(
         kvs.push(&mut s.kv);
         cancels.push(*cancel);
     }
-    let ran = Pass { model: &model, workers, cancels: &cancels }.run(&mut scratch, &rows, &mut kvs);
+    let ran = Pass { model: &model, workers, cancels: &cancels, tap: None }.run(
+        &mut scratch,
+        &rows,
+        &mut kvs,
+    );
     if ran.is_ok() {
         let mut logits = scratch.logits.chunks_exact(model.config.n_vocab);
         for ((s, _), plan) in sessions.iter_mut().zip(plans) {

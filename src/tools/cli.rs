@@ -6,7 +6,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Color;
 use super::serve::{self, Doors, What};
-use super::{bench, chat, doctor, info, nine_p, perplexity, run, tokenize};
+use super::{
+    bench, chat, compare, convert, doctor, imatrix, info, nine_p, perplexity, quantize, run,
+    tokenize,
+};
 
 /// What `-h` says last.
 const AFTER: &str = "\
@@ -96,6 +99,21 @@ pub enum Command {
     /// Measure how well a model predicts a text
     #[command(after_help = AFTER)]
     Perplexity(perplexity::Opts),
+    /// Write a model in fewer bits, measured before and compared after
+    #[command(after_help = AFTER)]
+    Quantize(quantize::Opts),
+    /// Write a model in another container: GGUF, safetensors, llama2.c
+    #[command(after_help = AFTER)]
+    Convert(convert::Opts),
+    /// Make an importance matrix from a text, merge or show some
+    #[command(after_help = AFTER)]
+    Imatrix(imatrix::Opts),
+    /// Measure two models against each other on a text, or weight by weight
+    #[command(after_help = AFTER)]
+    Compare(compare::Opts),
+    /// 9ml's export: info, quantize, upgrade
+    #[command(subcommand)]
+    Export(convert::Export),
     /// Measure how fast models, kernels and this machine are
     #[command(after_help = AFTER)]
     Bench(bench::Opts),

@@ -9,14 +9,19 @@
 pub mod bench;
 pub mod chat;
 pub mod cli;
+pub mod compare;
 pub mod console;
+pub mod convert;
 pub mod doctor;
 pub mod generate;
+pub mod imatrix;
 pub mod info;
 pub mod nine_p;
 pub mod opts;
 pub mod perplexity;
 pub mod progress;
+pub mod quantize;
+pub mod rewrite;
 pub mod run;
 pub mod serve;
 pub mod tokenize;
@@ -44,9 +49,12 @@ pub enum Error {
     /// What a server answered.
     #[error("{0}")]
     Remote(String),
-    /// Refused for safety.
+    /// Refused: it would not be safe, would overwrite, or give another type than was asked for.
     #[error("{0}")]
     Refused(String),
+    /// A threshold that the user stated was not met.
+    #[error("{0}")]
+    Threshold(String),
     /// The result could not be written. A closed pipe is this too, and is no failure.
     #[error("cannot write the result: {0}")]
     Output(io::Error),

@@ -7,6 +7,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::console::Console;
 
+/// Told now and then how much of a long piece of work is done, and of how much. Screens and command
+/// line give what they show it with.
+pub type On<'a> = &'a mut dyn FnMut(usize, usize);
+
 /// Work shorter than this shows nothing at all.
 const PATIENCE: Duration = Duration::from_millis(800);
 /// Without a terminal: time between two lines.

@@ -32,7 +32,7 @@ PEERS = {
         "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45",
         "llama.cpp",
         ["-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_APP=OFF", "-DLLAMA_OPENSSL=OFF"],
-        ["llama-bench", "llama-quantize"],
+        ["llama-bench", "llama-quantize", "llama-perplexity"],
     ),
     "ik_llama.cpp": (
         "ik-llama-cpp-python",

@@ -231,7 +231,8 @@ fn parse(path: &Path, bytes: &Bytes, no: usize) -> Result<File> {
     place(&mut c, infos, align, no).map(|(tensors, notes)| File { version, meta, tensors, notes })
 }
 
-fn alignment(meta: &Metadata) -> std::result::Result<u64, String> {
+/// Where tensors may start, `general.alignment`.
+pub(super) fn alignment(meta: &Metadata) -> std::result::Result<u64, String> {
     let align = meta.opt_uint("general.alignment")?.unwrap_or(ALIGNMENT);
     if align.is_power_of_two() && align <= 1 << 20 {
         Ok(align)

@@ -23,16 +23,17 @@ pub const MAGIC_EXPORT: u32 = 0x616b_3432;
 /// "9ML" and 1, the start of the ancestor's extended header.
 pub const MAGIC_NINE: u32 = 0x394D_4C01;
 /// Bytes of the header of v1 and v2, zeros at its end included.
-const EXPORT_HEADER: usize = 256;
+pub(super) const EXPORT_HEADER: usize = 256;
 /// Bytes of the ancestor's header; a longer one is skipped to its end, as the ancestor does.
-const NINE_HEADER: i32 = 60;
+pub(super) const NINE_HEADER: i32 = 60;
 /// From this vocabulary on a file without a rope base is taken for llama 3.
-const LLAMA3_VOCAB: u64 = 100_000;
+pub(super) const LLAMA3_VOCAB: u64 = 100_000;
 
 /// Bounds of a plausible header, in its order: dim, hidden_dim, n_layers, n_heads, n_kv_heads,
 /// vocab_size, seq_len. Several times what the largest models have; text, images and other
 /// formats read as numbers beyond them.
-const PLAUSIBLE: [u64; 7] = [1 << 17, 1 << 20, 1 << 12, 1 << 12, 1 << 12, 1 << 22, 1 << 24];
+pub(super) const PLAUSIBLE: [u64; 7] =
+    [1 << 17, 1 << 20, 1 << 12, 1 << 12, 1 << 12, 1 << 22, 1 << 24];
 const FIELDS: [&str; 7] =
     ["dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"];
 
@@ -47,27 +48,27 @@ pub(super) fn plausible(head: &[u8]) -> bool {
 }
 
 /// The header of any version.
-struct Header {
-    format: Format,
-    dim: u64,
-    hidden: u64,
-    layers: u64,
-    heads: u64,
-    kv_heads: u64,
-    vocab: u64,
-    seq: u64,
+pub(super) struct Header {
+    pub format: Format,
+    pub dim: u64,
+    pub hidden: u64,
+    pub layers: u64,
+    pub heads: u64,
+    pub kv_heads: u64,
+    pub vocab: u64,
+    pub seq: u64,
     /// The classifier is the embedding.
-    shared: bool,
+    pub shared: bool,
     /// Values that share a scale; 0 where weights are f32.
-    group: u64,
-    theta: f32,
+    pub group: u64,
+    pub theta: f32,
     /// Where the weights start.
-    start: usize,
-    nine: Option<Nine>,
+    pub start: usize,
+    pub nine: Option<Nine>,
 }
 
 /// What only the ancestor's header says.
-struct Nine {
+pub(super) struct Nine {
     arch: &'static str,
     window: u32,
 }
@@ -116,7 +117,7 @@ fn header(c: &mut Cursor<'_>) -> Result<Header> {
     }
 }
 
-fn base(format: Format, seven: [u64; 7], start: usize) -> Header {
+pub(super) fn base(format: Format, seven: [u64; 7], start: usize) -> Header {
     let [dim, hidden, layers, heads, kv_heads, vocab, seq] = seven;
     let theta = if vocab >= LLAMA3_VOCAB { 500_000.0 } else { 10_000.0 };
     Header {
@@ -223,7 +224,7 @@ fn nine_header(c: &mut Cursor<'_>) -> Result<Header> {
 }
 
 /// Numbers that have to divide each other.
-fn check(path: &Path, h: &Header) -> Result<()> {
+pub(super) fn check(path: &Path, h: &Header) -> Result<()> {
     let bad = |what: String| Err(Error::malformed(path, what, None));
     if !h.dim.is_multiple_of(h.heads) {
         return bad(format!("n_heads {} does not divide dim {}", h.heads, h.dim));
@@ -242,19 +243,19 @@ fn check(path: &Path, h: &Header) -> Result<()> {
 }
 
 /// One stretch of the file: the same weight of all layers, or of none in particular.
-struct Part {
+pub(super) struct Part {
     /// Canonical name without `blk.N.` and `.weight`; empty for bytes that nobody needs.
-    what: &'static str,
-    per_layer: bool,
+    pub what: &'static str,
+    pub per_layer: bool,
     /// Row length, number of rows; 0 rows for a vector.
-    cols: u64,
-    rows: u64,
+    pub cols: u64,
+    pub rows: u64,
     /// Bytes of all layers together, if they fit in 64 bits.
-    bytes: Option<u64>,
+    pub bytes: Option<u64>,
 }
 
 /// The file's contents in its order.
-fn plan(h: &Header) -> Vec<Part> {
+pub(super) fn plan(h: &Header) -> Vec<Part> {
     let (d, f) = (h.dim, h.hidden);
     let kv = d / h.heads * h.kv_heads;
     let part = |what, per_layer, cols: u64, rows: u64| {

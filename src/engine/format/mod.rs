@@ -14,6 +14,7 @@ pub mod names;
 pub mod safetensors;
 mod sniff;
 pub mod value;
+pub mod write;
 
 use std::path::{Path, PathBuf};
 

@@ -91,6 +91,21 @@ pub fn to_llama2c(name: &str) -> Option<String> {
     GLOBALS.iter().find(|r| r.gguf == base).map(|r| r.llama2c.to_owned())
 }
 
+/// Hugging Face's name of a canonical tensor; `sandwich` as in [`from_hf`].
+pub fn to_hf(name: &str, sandwich: bool) -> Option<String> {
+    let (base, kind) = name.rsplit_once('.')?;
+    if !matches!(kind, "weight" | "bias") {
+        return None;
+    }
+    if let Some(rest) = base.strip_prefix("blk.") {
+        let (layer, what) = rest.split_once('.')?;
+        let extra = if sandwich { SANDWICH } else { &[] };
+        let row = extra.iter().chain(LAYER).find(|r| r.gguf == what)?;
+        return Some(format!("model.layers.{}.{}.{kind}", number(layer)?, row.hf));
+    }
+    GLOBALS.iter().find(|r| r.gguf == base).map(|r| format!("{}.{kind}", r.hf))
+}
+
 /// The layer of a canonical name.
 pub fn layer_of(name: &str) -> Option<u32> {
     number(name.strip_prefix("blk.")?.split_once('.')?.0)
@@ -133,6 +148,9 @@ mod tests {
             ("language_model.lm_head.weight", false, "output.weight"),
         ] {
             assert_eq!(from_hf(hf, sandwich).as_deref(), Some(gguf), "{hf}");
+            if !hf.contains("language_model") && !hf.contains("gate_up") {
+                assert_eq!(to_hf(gguf, sandwich).as_deref(), Some(hf), "{gguf}");
+            }
         }
     }
 

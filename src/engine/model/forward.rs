@@ -79,6 +79,26 @@ pub struct Pass<'a> {
     pub workers: &'a Workers,
     /// Looked at before every layer: any raised flag ends the pass.
     pub cancels: &'a [&'a Cancel],
+    /// Sees what goes into every product.
+    pub tap: Option<Tap<'a>>,
+}
+
+/// Sees the rows of activations (each of the product's columns) that go into a product.
+pub type Tap<'a> = &'a dyn Fn(Site, &[f32]);
+
+/// Where in the model a product is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// Queries, keys and values of a layer.
+    Qkv(usize),
+    /// The output of a layer's attention.
+    AttnOutput(usize),
+    /// Gate and up of a layer's feed-forward part.
+    GateUp(usize),
+    /// Down of a layer's feed-forward part.
+    Down(usize),
+    /// The output head.
+    Head,
 }
 
 fn resize(v: &mut Vec<f32>, n: usize) -> &mut [f32] {
@@ -116,7 +136,7 @@ impl Pass<'_> {
                 return Err(Error::Cancelled);
             }
             self.attention(s, layer, l, rows, kvs);
-            self.feed_forward(s, layer, m);
+            self.feed_forward(s, layer, l, m);
         }
         let wanted = rows.iter().filter(|r| r.logits).count();
         let input = s.input.begin(wanted, c.n_embd);
@@ -126,7 +146,7 @@ impl Pass<'_> {
         }
         if wanted > 0 {
             let logits = resize(&mut s.logits, wanted * c.n_vocab);
-            self.linear(&mut s.input, &mut [(&model.weights.output, logits)]);
+            self.linear(Site::Head, &mut s.input, &mut [(&model.weights.output, logits)]);
             if c.logit_scale != 1.0 {
                 s.logits.iter_mut().for_each(|v| *v *= c.logit_scale);
             }
@@ -138,7 +158,10 @@ impl Pass<'_> {
     }
 
     /// Products that share their input, with biases.
-    fn linear(&self, input: &mut Input, to: &mut [(&Linear, &mut [f32])]) {
+    fn linear(&self, site: Site, input: &mut Input, to: &mut [(&Linear, &mut [f32])]) {
+        if let Some(tap) = self.tap {
+            tap(site, input.rows());
+        }
         let mut jobs: Vec<Job<'_>> = to.iter_mut().map(|(l, out)| Job { w: &l.w, out }).collect();
         mul(&self.model.kernels, self.workers, input, &mut jobs);
         for (l, out) in to {
@@ -191,7 +214,8 @@ impl Pass<'_> {
         let k = resize(&mut s.k, m * kv_dim);
         let v = resize(&mut s.v, m * kv_dim);
         let (lq, lk, lv) = (&layer.attn_q, &layer.attn_k, &layer.attn_v);
-        self.linear(&mut s.input, &mut [(lq, &mut *q), (lk, &mut *k), (lv, &mut *v)]);
+        let jobs = &mut [(lq, &mut *q), (lk, &mut *k), (lv, &mut *v)];
+        self.linear(Site::Qkv(l), &mut s.input, jobs);
         let (rope, angles) = match c.window[l] {
             Some(_) => (&model.rope_local, &s.angles_local),
             None => (&model.rope, &s.angles),
@@ -250,17 +274,17 @@ impl Pass<'_> {
             gather(tasks, first, parts, (c.n_head_kv, group, hd), att);
         });
         let xb = resize(&mut s.xb, m * c.n_embd);
-        self.linear(&mut s.input, &mut [(&layer.attn_output, &mut *xb)]);
+        self.linear(Site::AttnOutput(l), &mut s.input, &mut [(&layer.attn_output, &mut *xb)]);
         self.residual(&mut s.x, xb, layer.post_attention_norm.as_deref());
     }
 
-    fn feed_forward(&self, s: &mut Scratch, layer: &Layer, m: usize) {
+    fn feed_forward(&self, s: &mut Scratch, layer: &Layer, l: usize, m: usize) {
         let (c, kernels) = (&self.model.config, &self.model.ops);
         self.norm_in(&mut s.input, &s.x, layer.ffn_norm.as_deref());
         let gate = resize(&mut s.gate, m * c.n_ff);
         let up = resize(&mut s.up, m * c.n_ff);
         let (lg, lu) = (&layer.ffn_gate, &layer.ffn_up);
-        self.linear(&mut s.input, &mut [(lg, &mut *gate), (lu, &mut *up)]);
+        self.linear(Site::GateUp(l), &mut s.input, &mut [(lg, &mut *gate), (lu, &mut *up)]);
         self.workers.split_mut(
             m,
             rows_for(c.n_ff),
@@ -272,7 +296,7 @@ impl Pass<'_> {
         );
         s.input.swap(m, c.n_ff, &mut s.gate);
         let xb = resize(&mut s.xb, m * c.n_embd);
-        self.linear(&mut s.input, &mut [(&layer.ffn_down, &mut *xb)]);
+        self.linear(Site::Down(l), &mut s.input, &mut [(&layer.ffn_down, &mut *xb)]);
         self.residual(&mut s.x, xb, layer.post_ffw_norm.as_deref());
     }
 }

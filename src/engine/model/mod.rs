@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use card::Card;
 pub use config::Config;
-pub use forward::{Pass, Row, Scratch};
+pub use forward::{Pass, Row, Scratch, Site, Tap};
 
 use super::chat::Template;
 use super::dtype::DType;

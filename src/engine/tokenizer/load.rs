@@ -70,7 +70,10 @@ fn load_file(ckpt: &Checkpoint, path: &Path, opts: LoadOptions<'_>) -> Result<To
     let n = file.read(&mut magic).map_err(|e| Error::io(path, e))?;
     match &magic[..n] {
         b"GGUF" => gguf::load(&Checkpoint::open(path)?, opts),
-        [b'{' | b' ' | b'\n' | b'\r' | b'\t', ..] => json::load(ckpt, path, &read(path)?),
+        // A tokenizer.bin begins with a small number, which may be a space or a brace: then zeros.
+        [b'{' | b' ' | b'\n' | b'\r' | b'\t', rest @ ..] if !rest.contains(&0) => {
+            json::load(ckpt, path, &read(path)?)
+        }
         _ => llama2c(ckpt, path, &read(path)?),
     }
 }

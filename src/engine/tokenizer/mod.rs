@@ -19,6 +19,9 @@ mod vocab;
 use std::path::Path;
 
 pub use detok::Detok;
+pub use json::pre_of;
+pub use pre::to_json as pre_to_json;
+pub use regex::Pattern;
 
 use super::error::Result;
 use super::format::Checkpoint;
@@ -27,6 +30,12 @@ use vocab::Vocab;
 
 /// A token id.
 pub type Token = u32;
+
+/// Appends the bytes that a token of a byte-level vocabulary (GPT-2's alphabet) is spelled for;
+/// `false`, and nothing, if it is not spelled so.
+pub fn unspell(spelled: &[u8], out: &mut Vec<u8>) -> bool {
+    alphabet::decode(spelled, out)
+}
 
 /// What kind of thing a token is (GGUF's `tokenizer.ggml.token_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

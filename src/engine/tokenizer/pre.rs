@@ -187,6 +187,33 @@ pub(super) fn names() -> String {
     PRES.iter().flat_map(|p| p.names).copied().collect::<Vec<_>>().join(", ")
 }
 
+/// The names of pre-tokenizers that do the same as some stages; those that merge whole words only.
+pub(super) fn alike(stages: &[Stage], whole_words: bool) -> Option<&'static str> {
+    let shown = format!("{stages:?}");
+    let same = |p: &&Pre| {
+        !p.spaced
+            && p.whole_words == whole_words
+            && p.stages().is_ok_and(|own| format!("{own:?}") == shown)
+    };
+    PRES.iter().find(same).and_then(|p| p.names.first()).copied()
+}
+
+/// A named pre-tokenizer as tokenizer.json writes it, and whether whole words are not merged; `None`
+/// if it is not known, or tokenizer.json has no words for it.
+pub fn to_json(name: &str) -> Option<(serde_json::Value, bool)> {
+    let pre = find(name).filter(|p| !p.threes && !p.spaced)?;
+    let split = |s: &&str| {
+        serde_json::json!({
+            "type": "Split", "pattern": {"Regex": s}, "behavior": "Isolated", "invert": false,
+        })
+    };
+    let mut all: Vec<serde_json::Value> = pre.splits.iter().map(split).collect();
+    all.push(serde_json::json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false,
+    }));
+    Some((serde_json::json!({"type": "Sequence", "pretokenizers": all}), pre.whole_words))
+}
+
 impl Pre {
     /// The stages it stands for.
     pub(super) fn stages(&self) -> Result<Vec<Stage>, String> {

@@ -3,7 +3,7 @@
 
 mod glob;
 mod report;
-mod scan;
+pub mod scan;
 mod select;
 
 use std::collections::BTreeMap;

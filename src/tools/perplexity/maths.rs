@@ -21,25 +21,27 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
 
 /// Mean and spread of a number that comes once a token.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+pub struct Sums {
     n: u64,
     sum: f64,
     squares: f64,
 }
 
 impl Sums {
-    fn add(&mut self, x: f64) {
+    /// One token's.
+    pub fn add(&mut self, x: f64) {
         self.n += 1;
         self.sum += x;
         self.squares += x * x;
     }
 
-    fn mean(&self) -> f64 {
+    /// The mean.
+    pub fn mean(&self) -> f64 {
         self.sum / self.n.max(1) as f64
     }
 
     /// Standard error of the mean.
-    fn error(&self) -> f64 {
+    pub fn error(&self) -> f64 {
         if self.n < 2 {
             return 0.0;
         }
@@ -88,6 +90,20 @@ impl fmt::Display for Figure {
     }
 }
 
+/// Kullback–Leibler divergence Σ p·(ln p − ln q) of one place: p from `base`, q from `logits`.
+pub fn divergence(base: &[f32], logits: &[f32]) -> f64 {
+    let (zp, zq) = (log_sum_exp(base), log_sum_exp(logits));
+    let mut kl = 0.0;
+    for (&b, &l) in base.iter().zip(logits) {
+        let (p, q) = (f64::from(b) - zp, f64::from(l) - zq);
+        // Where p is 0 its term is 0, even if both logarithms are −∞.
+        if p > -80.0 {
+            kl += p.exp() * (p - q);
+        }
+    }
+    kl
+}
+
 /// Gathers how far distributions are from reference ones.
 #[derive(Clone, Debug, Default)]
 pub struct Divergence {
@@ -97,17 +113,9 @@ pub struct Divergence {
 }
 
 impl Divergence {
-    /// Kullback–Leibler divergence Σ p·(ln p − ln q) of one place: p from `base`, q from `logits`.
+    /// One place: [`divergence`].
     pub fn add(&mut self, base: &[f32], logits: &[f32]) {
-        let (zp, zq) = (log_sum_exp(base), log_sum_exp(logits));
-        let mut kl = 0.0;
-        for (&b, &l) in base.iter().zip(logits) {
-            let (p, q) = (f64::from(b) - zp, f64::from(l) - zq);
-            // Where p is 0 its term is 0, even if both logarithms are −∞.
-            if p > -80.0 {
-                kl += p.exp() * (p - q);
-            }
-        }
+        let kl = divergence(base, logits);
         self.kl.add(kl);
         self.all.push(kl as f32);
         self.same_top += u64::from(best(base) == best(logits));

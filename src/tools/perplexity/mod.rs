@@ -6,7 +6,7 @@
 //! the model has it), and the figure to compare counts the second half of each window only, where
 //! every token has at least half a window before it.
 
-mod maths;
+pub mod maths;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::bpe::{Bpe, Merges, rule};
 use super::gguf::add_ends;
 use super::load::{folder, named, read};
+use super::pre;
 use super::pretok::Stage;
 use super::special::{Added, Specials};
 use super::vocab::{Arena, Vocab, spelled_byte};
@@ -66,6 +67,14 @@ pub(super) fn load(ckpt: &Checkpoint, path: &Path, file: &[u8]) -> Result<Tokeni
         strip_first: decode.strip_first,
         name: format!("{kind} (tokenizer.json)"),
     })
+}
+
+/// The name that GGUF files have for a tokenizer.json's way of cutting text, if there is one.
+pub fn pre_of(file: &[u8]) -> Option<&'static str> {
+    let file: File = serde_json::from_slice(file).ok()?;
+    let mut stages = Vec::new();
+    parts::stages(file.pre_tokenizer.as_ref()?, &mut stages).ok()?;
+    pre::alike(&stages, file.model.ignore_merges.unwrap_or(false))
 }
 
 fn check_model(model: &Model) -> std::result::Result<(), String> {

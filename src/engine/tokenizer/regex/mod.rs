@@ -54,7 +54,7 @@ enum Mode {
 
 /// A compiled pattern.
 #[derive(Debug)]
-pub(super) struct Pattern {
+pub struct Pattern {
     ops: Vec<Op>,
     classes: Classes,
     /// Classes that a match can begin with; `None` if it can be empty.
@@ -65,7 +65,7 @@ pub(super) struct Pattern {
 
 impl Pattern {
     /// Compiles a pattern; the error says which part of it is not understood.
-    pub(super) fn new(pattern: &str) -> Result<Pattern, String> {
+    pub fn new(pattern: &str) -> Result<Pattern, String> {
         parse::compile(pattern).map_err(|e| format!("pattern {pattern:?}: {e}"))
     }
 
@@ -79,6 +79,13 @@ impl Pattern {
             pattern.push(c);
         }
         Pattern::new(&pattern)
+    }
+
+    /// Whether the pattern matches anywhere in `text`.
+    pub fn is_match(&self, text: &str) -> bool {
+        let mut found = false;
+        self.each_match(text, &mut Scratch::default(), |_, _| found = true);
+        found
     }
 
     /// Calls `found` with the byte range of every match in `text`, from left to right. A match may
