@@ -113,7 +113,7 @@ impl Batch {
                 d.resize(m * cols / group, 0.0);
                 quant::quantize_acts(&f, group, &mut q, &mut d);
             }
-            None if cols % 32 == 0 => {
+            None if cols.is_multiple_of(32) => {
                 steps.resize(m * cols / 32, Step::default());
                 quant::quantize_steps(&f, &mut q, &mut steps);
             }
