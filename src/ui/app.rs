@@ -11,17 +11,21 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use super::keymap::{self, Focus};
 use super::msg::{Action, Effect, Msg};
 use super::overlays::help::Help;
-use super::screens::Screen;
 use super::screens::chat::{Chat, Start};
+use super::screens::{Screen, TABS, Tab};
 use super::theme::{Role, Theme};
+use super::widgets::text::clip;
 
 /// The smallest window that has room for everything.
 const SMALLEST: (u16, u16) = (60, 16);
+/// Columns from which on tabs have their whole names, and those to come are named.
+const WIDE: u16 = 110;
 
 /// The application.
 #[derive(Debug)]
 pub struct App {
     theme: Theme,
+    tab: Tab,
     chat: Chat,
     help: Option<Help>,
 }
@@ -31,7 +35,7 @@ impl App {
     pub fn new(start: Start, theme: Theme) -> (App, Vec<Effect>) {
         let mut out = Vec::new();
         let chat = Chat::new(start, &mut out);
-        (App { theme, chat, help: None }, out)
+        (App { theme, tab: Tab::Chat, chat, help: None }, out)
     }
 
     /// When the screen changes by itself, if it does.
@@ -72,6 +76,7 @@ impl App {
         match (action, &mut self.help) {
             (Action::Redraw, _) => out.push(Effect::Redraw),
             (Action::Suspend, _) => out.push(Effect::Suspend),
+            (Action::Go(tab), _) => self.go(tab),
             (Action::Help | Action::Back, Some(_)) => self.help = None,
             (Action::Help, None) => self.help = Some(Help::new(self.chat.focus())),
             (Action::Scroll(_) | Action::ScrollHalf(_), Some(help)) => help.act(action, out),
@@ -82,6 +87,15 @@ impl App {
                 self.help = None;
                 self.chat.act(action, out);
             }
+        }
+    }
+
+    /// To another screen, where there is one.
+    fn go(&mut self, tab: Tab) {
+        self.help = None;
+        match tab.row() {
+            row if row.built => self.tab = tab,
+            row => self.chat.flash(format!("{} comes in a later version", row.name.0)),
         }
     }
 
@@ -116,14 +130,31 @@ impl App {
         }
     }
 
+    /// The tabs, and to the right what is open.
     fn draw_header(&self, area: Rect, buf: &mut Buffer) {
         let theme = &self.theme;
-        let name = concat!("nine-tui ", env!("CARGO_PKG_VERSION"));
-        let style = theme.style(Role::Title);
-        let x = buf.set_stringn(area.x, area.y, name, area.width.into(), style).0 + 2;
-        let title = self.chat.title(area.width);
+        let wide = area.width >= WIDE;
+        let mut x = area.x;
+        for (n, row) in TABS.iter().enumerate().filter(|(_, r)| r.built || wide) {
+            let here = row.tab == self.tab;
+            let role = match (here, row.built) {
+                (true, _) => Role::Title,
+                (_, true) => Role::Text,
+                _ => Role::Dim,
+            };
+            let name = if wide { format!(" {}", row.name.0) } else { row.name.1.to_owned() };
+            let (open, close) = if here { ("[", "]") } else { (" ", " ") };
+            let text = format!("{open}{}{name}{close}", n + 1);
+            x = buf.set_stringn(x, area.y, text, usize::MAX, theme.style(role)).0;
+        }
+        let x = x + 2;
+        let left = area.right().saturating_sub(x);
+        let long = self.chat.title(area.width);
+        let title = match long.as_str().cell_width() <= left {
+            true => long,
+            false => clip(&self.chat.title(0), left),
+        };
         let at = area.right().saturating_sub(title.as_str().cell_width()).max(x);
-        let left = area.right().saturating_sub(at);
         buf.set_stringn(at, area.y, title, left.into(), theme.style(Role::Dim));
     }
 

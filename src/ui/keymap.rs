@@ -4,6 +4,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::msg::Action;
+use super::screens::Tab as To;
 use super::widgets::composer::Edit;
 use super::widgets::knobs::Turn;
 
@@ -137,6 +138,9 @@ use KeyCode::{BackTab, Backspace, Delete, Down, End, Enter, Esc, F, Home, Left, 
 use KeyCode::{Right, Tab, Up};
 use Place::{Anywhere, In, Outside};
 
+/// What the help says of the keys of the tab bar, which share a line.
+const SCREENS: &str = "another screen";
+
 /// The table. Of rows that hold, the first that has the key acts; the footer keeps this order.
 const ROWS: &[Binding] = &[
     row(Anywhere, &[ctrl('c')], Action::Interrupt, "stop; clear; twice: quit", |n| match n {
@@ -222,6 +226,20 @@ const ROWS: &[Binding] = &[
     row(Anywhere, &[ctrl('n')], Action::NewSession, "a new conversation", |n| {
         (n.idle && n.replied && n.focus != Help).then_some("new")
     }),
+    row(Outside, &[c('1')], Action::Go(To::Chat), SCREENS, NEVER),
+    row(Outside, &[c('2')], Action::Go(To::Inspect), SCREENS, NEVER),
+    row(Outside, &[c('3')], Action::Go(To::Lens), SCREENS, NEVER),
+    row(Outside, &[c('4')], Action::Go(To::Compare), SCREENS, NEVER),
+    row(Outside, &[c('5')], Action::Go(To::Quantize), SCREENS, NEVER),
+    row(Outside, &[c('6')], Action::Go(To::Pool), SCREENS, NEVER),
+    row(Outside, &[c('7')], Action::Go(To::Logs), SCREENS, NEVER),
+    row(Anywhere, &[alt(KeyCode::Char('1'))], Action::Go(To::Chat), SCREENS, NEVER),
+    row(Anywhere, &[alt(KeyCode::Char('2'))], Action::Go(To::Inspect), SCREENS, NEVER),
+    row(Anywhere, &[alt(KeyCode::Char('3'))], Action::Go(To::Lens), SCREENS, NEVER),
+    row(Anywhere, &[alt(KeyCode::Char('4'))], Action::Go(To::Compare), SCREENS, NEVER),
+    row(Anywhere, &[alt(KeyCode::Char('5'))], Action::Go(To::Quantize), SCREENS, NEVER),
+    row(Anywhere, &[alt(KeyCode::Char('6'))], Action::Go(To::Pool), SCREENS, NEVER),
+    row(Anywhere, &[alt(KeyCode::Char('7'))], Action::Go(To::Logs), SCREENS, NEVER),
     row(Outside, &[c('?')], Action::Help, "this help", |_| Some("help")),
     row(Anywhere, &[on(F(1))], Action::Help, "this help", |n| {
         matches!(n.focus, Composer | Number).then_some("help")
@@ -332,24 +350,30 @@ pub fn help(focus: Focus) -> Vec<Section> {
     let (here, there): (Vec<Place>, Vec<Place>) = all.into_iter().partition(|p| p.holds(focus));
     here.into_iter()
         .chain(there)
-        .map(|place| Section {
-            title: place.title(),
-            rows: ROWS
-                .iter()
-                .filter(|b| b.place == place)
-                .map(|b| {
-                    let keys: Vec<String> = b.keys.iter().map(|k| k.name(false)).collect();
-                    let mut names: Vec<&str> = Vec::new();
-                    for k in keys.iter().map(String::as_str) {
-                        if !names.contains(&k) {
-                            names.push(k);
-                        }
-                    }
-                    (names.join(" "), b.help)
-                })
-                .collect(),
-        })
+        .map(|place| Section { title: place.title(), rows: section(place) })
         .collect()
+}
+
+/// The rows of a place. The keys of the tab bar share a line.
+fn section(place: Place) -> Vec<(String, &'static str)> {
+    let mut out: Vec<(String, &'static str)> = Vec::new();
+    for b in ROWS.iter().filter(|b| b.place == place) {
+        let mut names: Vec<String> = Vec::new();
+        for name in b.keys.iter().map(|k| k.name(false)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let names = names.join(" ");
+        match out.last_mut() {
+            Some((keys, help)) if *help == b.help && matches!(b.action, Action::Go(_)) => {
+                let first = keys.split(" … ").next().unwrap_or_default();
+                *keys = format!("{first} … {names}");
+            }
+            _ => out.push((names, b.help)),
+        }
+    }
+    out
 }
 
 impl Key {
@@ -454,7 +478,9 @@ mod tests {
         for focus in FOCUSES {
             let rows: usize = help(focus).iter().map(|s| s.rows.len()).sum();
             let own = ROWS.iter().filter(|b| b.place == In(Help)).count();
-            assert_eq!(rows, ROWS.len() - own);
+            // The keys of the tab bar share a line where letters are text, and one elsewhere.
+            let tabs = 2 * (super::super::screens::TABS.len() - 1);
+            assert_eq!(rows, ROWS.len() - own - tabs);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::KeyEvent;
 
+use super::screens::Tab;
 use super::widgets::composer::Edit;
 use super::widgets::knobs::Turn;
 use crate::engine::Error;
@@ -43,6 +44,8 @@ pub enum Action {
     Quit,
     /// Show what keys do, or hide it.
     Help,
+    /// To another screen.
+    Go(Tab),
     /// To the knobs, or back.
     Knobs,
     /// To the model's numbers, or back.

@@ -450,3 +450,14 @@ fn any_size_and_state_is_drawn_without_a_panic() {
 fn theme() -> Theme {
     Theme::new(true, false)
 }
+
+#[test]
+fn number_keys_name_screens_outside_the_message_and_with_alt_inside() {
+    let mut s = ready();
+    s.press("a-3");
+    assert!(s.text(120, 36).contains("Lens comes in a later version"));
+    s.press("1");
+    assert!(s.text(120, 36).contains("1"), "a digit is text in the message");
+    s.press("c-c tab 4");
+    assert!(s.text(120, 36).contains("Compare comes in a later version"));
+}

@@ -11,7 +11,7 @@ use crate::ui::keymap::Focus;
 use crate::ui::theme::{Role, Theme};
 use crate::ui::widgets::knobs::Knobs;
 use crate::ui::widgets::meter;
-use crate::ui::widgets::text::one_line;
+use crate::ui::widgets::text::{clip, one_line, tail};
 
 /// Columns from which on the side panes stand beside the conversation.
 pub const WIDE: u16 = 110;
@@ -411,39 +411,6 @@ fn rival(shown: &Shown, bars: bool) -> String {
             format!("{mark}{text} {percent:.1}{gap}{bar}")
         }
     }
-}
-
-/// The beginning of a text, for a place that has `cells` cells.
-fn clip(text: &str, cells: u16) -> String {
-    use unicode_segmentation::UnicodeSegmentation;
-    if text.cell_width() <= cells {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut width = 1;
-    for g in text.graphemes(true) {
-        width += g.cell_width();
-        if width > cells {
-            break;
-        }
-        out.push_str(g);
-    }
-    out + "…"
-}
-
-/// The end of a text, for a place that has `cells` cells: of a path, that is what tells most.
-fn tail(text: &str, cells: u16) -> String {
-    use unicode_segmentation::UnicodeSegmentation;
-    if text.cell_width() <= cells {
-        return text.to_owned();
-    }
-    let mut width = 1;
-    let fits = |g: &&str| {
-        width += g.cell_width();
-        width <= cells
-    };
-    let kept: usize = text.graphemes(true).rev().take_while(fits).map(str::len).sum();
-    format!("…{}", &text[text.len() - kept..])
 }
 
 /// A name from a file, shown on one line with its blanks as they are.

@@ -507,8 +507,8 @@ impl Screen for Chat {
                     self.configured(out);
                 }
             }
-            // The application's own, or those that need the key.
-            Action::Help | Action::Redraw | Action::Suspend | Action::TypeChar => {}
+            // The application's own, those of other screens, or those that need the key.
+            _ => {}
         }
     }
 
