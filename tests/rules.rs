@@ -14,9 +14,10 @@ use source::{expand, imports, module, read, word_lines};
 /// The parts of the crate, each with those that it may import.
 const PARTS: &[(&str, &[&str])] = &[
     ("engine", &[]),
-    ("tools", &["engine"]),
-    ("ui", &["engine", "tools"]),
-    ("main", &["engine", "tools", "ui"]),
+    ("conversation", &["engine"]),
+    ("tools", &["engine", "conversation"]),
+    ("ui", &["engine", "conversation", "tools"]),
+    ("main", &["engine", "conversation", "tools", "ui"]),
     ("lib", &[]),
 ];
 

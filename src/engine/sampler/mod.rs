@@ -29,7 +29,7 @@ use super::tokenizer::Token;
 use rank::{Ranked, best};
 
 /// Which stage removed a candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cut {
     /// Banned by a logit bias.

@@ -47,7 +47,7 @@ pub const FOLDED: &str =
     "the model's chat template takes no system prompt: it stands in the first message";
 
 /// Why a reply ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
     /// The model ended it.
@@ -103,7 +103,7 @@ pub enum Step {
 }
 
 /// Counts and times of one reply.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Stats {
     /// Prompt tokens that were run (not those found in the cache).
     pub prefill_tokens: usize,
