@@ -19,7 +19,10 @@ use nine_tui::engine::session::Setup;
 use nine_tui::engine::{self, Checkpoint};
 use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
-use nine_tui::tools::{Control, Error, chat, info, opts, perplexity, run, tokenize, write_report};
+use nine_tui::tools::places::Places;
+use nine_tui::tools::{
+    Control, Error, chat, info, opts, perplexity, replay, run, sessions, tokenize, write_report,
+};
 use nine_tui::ui;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -157,6 +160,11 @@ fn complain(console: &Console, text: &str) {
     let _ = writeln!(io::stderr().lock(), "{head} {text}");
 }
 
+/// Where settings and conversations are kept.
+fn places() -> Places {
+    Places::new(|name| std::env::var_os(name))
+}
+
 /// Whether there is somebody to look at a screen.
 fn terminals() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
@@ -223,6 +231,15 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                 }
                 Command::Perplexity(opts) => {
                     write_report(out, &perplexity::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Sessions(opts) => {
+                    sessions::run(&opts, &places(), control)?.write(out, opts.json)?;
+                }
+                Command::Replay(opts) => {
+                    let report = replay::run(&opts, &places(), control, console)?;
+                    write_report(out, &report, opts.json)?;
+                    // A stated threshold: every token.
+                    return Ok(if report.same { 0 } else { 6 });
                 }
                 Command::Version { .. } | Command::Help { .. } => {}
             }

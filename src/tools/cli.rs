@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Color;
-use super::{chat, info, perplexity, run, tokenize};
+use super::{chat, info, perplexity, replay, run, sessions, tokenize};
 
 /// What `-h` says last.
 const AFTER: &str = "\
@@ -95,6 +95,12 @@ pub enum Command {
     /// Measure how well a model predicts a text
     #[command(after_help = AFTER)]
     Perplexity(perplexity::Opts),
+    /// List saved conversations, or export one
+    #[command(after_help = AFTER)]
+    Sessions(sessions::Opts),
+    /// Make a saved conversation again, and name the first token that differs
+    #[command(after_help = AFTER)]
+    Replay(replay::Opts),
     /// Print the version, and what this processor runs
     Version {
         /// Print one JSON object

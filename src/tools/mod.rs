@@ -13,8 +13,11 @@ pub mod generate;
 pub mod info;
 pub mod opts;
 pub mod perplexity;
+pub mod places;
 pub mod progress;
+pub mod replay;
 pub mod run;
+pub mod sessions;
 pub mod tokenize;
 
 use std::fmt::Display;
