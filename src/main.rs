@@ -19,7 +19,9 @@ use nine_tui::engine::session::Setup;
 use nine_tui::engine::{self, Checkpoint};
 use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
-use nine_tui::tools::{Control, Error, chat, info, opts, perplexity, run, tokenize, write_report};
+use nine_tui::tools::{
+    Control, Error, chat, completions, info, ls, man, opts, perplexity, run, tokenize, write_report,
+};
 use nine_tui::ui;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -210,6 +212,8 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
         None => return bare(cli.bare, control, console, out),
         Some(Command::Help { topic }) => return help(topic.as_deref(), out),
         Some(Command::Version { json }) => version(json, out)?,
+        Some(Command::Completions(opts)) => completions::print(&opts, Cli::command(), out)?,
+        Some(Command::Man(opts)) => man::print(&opts, Cli::command(), out)?,
         Some(command) => {
             watch_signals(control);
             match command {
@@ -224,7 +228,8 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                 Command::Perplexity(opts) => {
                     write_report(out, &perplexity::run(&opts, control, console)?, opts.json)?;
                 }
-                Command::Version { .. } | Command::Help { .. } => {}
+                Command::Ls(opts) => write_report(out, &ls::run(&opts, control)?, opts.json)?,
+                _ => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Color;
-use super::{chat, info, perplexity, run, tokenize};
+use super::{chat, completions, info, ls, man, perplexity, run, tokenize};
 
 /// What `-h` says last.
 const AFTER: &str = "\
@@ -95,6 +95,13 @@ pub enum Command {
     /// Measure how well a model predicts a text
     #[command(after_help = AFTER)]
     Perplexity(perplexity::Opts),
+    /// List the models on this machine
+    #[command(after_help = AFTER)]
+    Ls(ls::Opts),
+    /// Print a shell's completions
+    Completions(completions::Opts),
+    /// Print the manual, or write its pages into a folder
+    Man(man::Opts),
     /// Print the version, and what this processor runs
     Version {
         /// Print one JSON object
@@ -120,7 +127,9 @@ pub enum Mode {
 /// `nine-tui MODEL`: the screen, or what 9ml's options ask for.
 #[derive(Args, Clone, Debug)]
 pub struct Bare {
-    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
+    /// Model: a GGUF, safetensors or llama2.c file, a folder, "demo", ollama:NAME,
+    /// hf:ORG/REPO:QUANT, or part of a name that `ls` shows
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
     pub model: Option<PathBuf>,
     /// No screen: `generate` as the command run, `chat` as chat
     #[arg(

@@ -8,13 +8,19 @@
 
 pub mod chat;
 pub mod cli;
+pub mod completions;
 pub mod console;
+pub mod fuzzy;
 pub mod generate;
 pub mod info;
+pub mod library;
+pub mod ls;
+pub mod man;
 pub mod opts;
 pub mod perplexity;
 pub mod progress;
 pub mod run;
+pub mod tensor;
 pub mod tokenize;
 
 use std::fmt::Display;
