@@ -18,6 +18,7 @@ pub mod ls;
 pub mod man;
 pub mod opts;
 pub mod perplexity;
+pub mod places;
 pub mod progress;
 pub mod run;
 pub mod tensor;

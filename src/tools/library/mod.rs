@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub use card::{Entry, free_memory};
-pub use places::{Place, PlaceKind, places};
+pub use places::{Place, PlaceKind, places, tilde};
 pub use words::{resolve, resolve_in};
 
 use super::Control;
