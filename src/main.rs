@@ -10,7 +10,6 @@ use std::sync::Mutex;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
-use nine_tui::engine::format::DEMO;
 use nine_tui::engine::kernels::{Isa, Kernels};
 use nine_tui::engine::model::Config;
 use nine_tui::engine::sampler::Params;
@@ -21,9 +20,13 @@ use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
 use nine_tui::tools::places::Places;
 use nine_tui::tools::{
-    Control, Error, chat, info, opts, perplexity, replay, run, sessions, tokenize, write_report,
+    Control, Error, chat, completions, info, library, ls, man, opts, perplexity, replay, run,
+    sessions, tokenize, write_report,
 };
 use nine_tui::ui;
+use nine_tui::ui::app::Around;
+use nine_tui::ui::logring::Ring;
+use nine_tui::ui::screens::models;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What the numbers mean that this program exits with. Printed by `help exit`.
@@ -104,7 +107,7 @@ fn main() -> ExitCode {
         verbose: cli.common.verbose,
     };
     let control = Control::default();
-    let done = log(&cli, &console).and_then(|()| dispatch(cli, &control, &console));
+    let done = log(&cli, &console).and_then(|ring| dispatch(cli, ring, &control, &console));
     let code = match done {
         Ok(code) => stopped(&control).unwrap_or(code),
         Err(e) => {
@@ -172,8 +175,9 @@ fn terminals() -> bool {
 
 /// Where the engine's log goes: a file, or standard error with `-v`, which a screen would not
 /// survive.
-fn log(cli: &Cli, console: &Console) -> Result<(), Error> {
+fn log(cli: &Cli, console: &Console) -> Result<Ring, Error> {
     use tracing_subscriber::filter::LevelFilter;
+    use tracing_subscriber::prelude::*;
     let common = &cli.common;
     let screen = cli.command.is_none() && cli.bare.mode.is_none() && terminals();
     let level = match common.verbose {
@@ -182,14 +186,27 @@ fn log(cli: &Cli, console: &Console) -> Result<(), Error> {
         _ => LevelFilter::TRACE,
     };
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    if let Some(path) = &common.log {
+    let file = |path: &PathBuf| {
         let file = File::options().create(true).append(true).open(path);
-        let file = file.map_err(|e| engine::Error::io(path, e))?;
-        log.with_ansi(false).with_writer(Mutex::new(file)).init();
-    } else if common.verbose > 0 && !common.quiet && !screen {
+        file.map_err(|e| Error::from(engine::Error::io(path, e)))
+    };
+    if screen {
+        // Its screen shows it; the file is what is left of it afterwards.
+        let ring = match (&common.log, Places::new(|name| std::env::var_os(name)).state) {
+            (Some(path), _) => file(path).map(|_| Ring::with_file(path.clone()))?,
+            (None, Some(state)) => Ring::with_file(state.join("log")),
+            (None, None) => Ring::default(),
+        };
+        let layer = ring.clone().with_filter(level);
+        tracing_subscriber::registry().with(layer).init();
+        return Ok(ring);
+    }
+    if let Some(path) = &common.log {
+        log.with_ansi(false).with_writer(Mutex::new(file(path)?)).init();
+    } else if common.verbose > 0 && !common.quiet {
         log.with_ansi(console.err_color).with_writer(io::stderr).without_time().init();
     }
-    Ok(())
+    Ok(Ring::default())
 }
 
 /// SIGINT stops the work, SIGTERM ends it after the token; the second of a kind, or one while
@@ -211,13 +228,15 @@ fn watch_signals(control: &Control) {
     });
 }
 
-fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error> {
+fn dispatch(cli: Cli, ring: Ring, control: &Control, console: &Console) -> Result<u8, Error> {
     // Not locked: the screen has threads that give the terminal back.
     let out = &mut io::stdout();
     match cli.command {
-        None => return bare(cli.bare, control, console, out),
+        None => return bare(cli.bare, ring, control, console, out),
         Some(Command::Help { topic }) => return help(topic.as_deref(), out),
         Some(Command::Version { json }) => version(json, out)?,
+        Some(Command::Completions(opts)) => completions::print(&opts, Cli::command(), out)?,
+        Some(Command::Man(opts)) => man::print(&opts, Cli::command(), out)?,
         Some(command) => {
             watch_signals(control);
             match command {
@@ -241,7 +260,8 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                     // A stated threshold: every token.
                     return Ok(if report.same { 0 } else { 6 });
                 }
-                Command::Version { .. } | Command::Help { .. } => {}
+                Command::Ls(opts) => write_report(out, &ls::run(&opts, control)?, opts.json)?,
+                _ => {}
             }
         }
     }
@@ -251,13 +271,16 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
 /// `nine-tui MODEL`: the screen on a terminal, else what 9ml would have done.
 fn bare(
     bare: Bare,
+    ring: Ring,
     control: &Control,
     console: &Console,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    // Alone on a terminal, the program opens on the model that it brings along.
-    let demo = || (bare.mode.is_none() && terminals()).then(|| PathBuf::from(DEMO));
-    let Some(model) = bare.model.clone().or_else(demo) else { return no_model(console) };
+    let Some(model) = bare.model.clone() else {
+        // Alone on a terminal, the program shows what models there are.
+        let alone = bare.mode.is_none() && terminals();
+        return if alone { screen(bare, None, ring, console) } else { no_model(console) };
+    };
     let mode = match bare.mode {
         Some(mode) => Some(mode),
         None if terminals() => None,
@@ -272,7 +295,7 @@ fn bare(
         }
     };
     match mode {
-        None => screen(bare, model, console),
+        None => screen(bare, Some(model), ring, console),
         Some(mode) => {
             watch_signals(control);
             match mode {
@@ -285,14 +308,36 @@ fn bare(
 }
 
 /// The screen. What can be refused before the terminal is taken is refused before.
-fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
+fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> Result<u8, Error> {
     let go = bare.go;
-    let ckpt = go.file.open(&model)?;
-    Config::read(&ckpt)?;
+    let path = match model {
+        Some(word) => {
+            let path = go.file.find(&word)?;
+            let ckpt = go.file.open(&word)?;
+            Config::read(&ckpt)?;
+            path
+        }
+        None => PathBuf::new(),
+    };
     let (compute, context) = (&go.compute, &go.context);
     let text = |given: &Option<String>| given.as_deref().map(opts::read_text).transpose();
+    let state = Places::new(|name| std::env::var_os(name)).state;
+    let seen = state.as_ref().map(|s| s.join("seen"));
+    let kernels = compute.kernels()?;
+    let around = Around {
+        models: models::Start {
+            places: library::places(&go.file.models, |name| std::env::var_os(name)),
+            file: go.file.clone(),
+            first_run: state.filter(|s| !s.join("seen").exists()).map(|s| {
+                let home = std::env::home_dir();
+                library::tilde(&s, home.as_deref())
+            }),
+        },
+        ring,
+        machine: machine(kernels, compute.threads()),
+    };
     let options = ui::Options {
-        source: Source { path: model, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
+        source: Source { path, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
         setup: Setup {
             // Without a seed the screen picks another one for each reply, and shows it.
             params: Params { seed: go.sample.seed, ..go.sample.params() },
@@ -301,16 +346,14 @@ fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
             stop: go.sample.stop.clone(),
             top: bare.top,
         },
-        config: service::Config {
-            kernels: compute.kernels()?,
-            threads: compute.threads(),
-            exact: compute.exact,
-        },
+        config: service::Config { kernels, threads: compute.threads(), exact: compute.exact },
         system: text(&bare.system)?,
         prompt: text(&go.prompt)?,
         max: go.sample.steps.unwrap_or(0),
         ascii: bare.ascii,
         color: console.out_color,
+        around,
+        seen,
     };
     match ui::run(options) {
         Ok(ui::Exit::NotOpened(e)) => {
@@ -330,7 +373,18 @@ fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
     }
 }
 
-/// What `nine-tui` alone says: how to begin, and with which of the files here.
+/// What computes here, and how much memory is free.
+fn machine(kernels: Kernels, threads: usize) -> String {
+    let cores = match threads {
+        1 => "1 thread".to_owned(),
+        n => format!("{n} threads"),
+    };
+    let free = library::free_memory().map(nine_tui::tools::console::bytes);
+    let free = free.map_or(String::new(), |free| format!(" · {free} free"));
+    format!("CPU {} · {cores}{free}", kernels.isa().name())
+}
+
+/// What `nine-tui` without a terminal says: how to begin, and with which of the files here.
 fn no_model(console: &Console) -> Result<u8, Error> {
     complain(console, "no model given");
     let mut text = "usage: nine-tui MODEL [OPTIONS], or nine-tui COMMAND …; --help tells more; \

@@ -20,6 +20,7 @@ use nine_tui::engine::model::Card;
 use nine_tui::engine::sampler::{Choice, Params};
 use nine_tui::engine::service::{Command, Config, Event, Prompt, SessionId, Source};
 use nine_tui::engine::session::{Piece, Setup, Stats, Stop};
+use nine_tui::ui::app::Around;
 use nine_tui::ui::{Engine, Options, run_with};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
@@ -217,11 +218,14 @@ fn a_prompt_streams_a_knob_turns_a_reply_stops_and_the_terminal_comes_back() {
 }
 
 #[test]
-fn alone_it_opens_on_the_demo_model_which_writes_a_story() {
+fn alone_it_lists_the_models_and_the_demo_model_writes_a_story() {
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_nine-tui"));
     command.args(["-t", "0"]);
     clean(&mut command);
     let mut pty = Pty::start(command, 120, 36);
+    pty.until_text("Models on this machine");
+    pty.until_text("looked in");
+    pty.press("\r");
     pty.until_text("ready");
     pty.press("Once upon a time\r");
     pty.until_text("there was a");
@@ -369,6 +373,8 @@ fn beside(name: &str, script: Script, look: fn(&mut Pty)) {
             max: 0,
             ascii: false,
             color: true,
+            around: Around::default(),
+            seen: None,
         };
         let exit = run_with(options, &Fake { script, events, receiver }).expect("a terminal");
         std::process::exit(exit.code().unwrap_or(99).into());

@@ -23,7 +23,7 @@ use crate::engine::{self};
 /// Options of `chat`.
 #[derive(Args, Clone, Debug)]
 pub struct Opts {
-    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
+    /// Model: a file, a folder, "demo", or a word for one that `ls` shows
     pub model: PathBuf,
     /// One message: TEXT, @FILE, or - for standard input [default: lines of a terminal, or - ]
     #[arg(

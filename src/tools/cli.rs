@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Color;
-use super::{chat, info, perplexity, replay, run, sessions, tokenize};
+use super::{chat, completions, info, ls, man, perplexity, replay, run, sessions, tokenize};
 
 /// What `-h` says last.
 const AFTER: &str = "\
@@ -101,6 +101,13 @@ pub enum Command {
     /// Make a saved conversation again, and name the first token that differs
     #[command(after_help = AFTER)]
     Replay(replay::Opts),
+    /// List the models on this machine
+    #[command(after_help = AFTER)]
+    Ls(ls::Opts),
+    /// Print a shell's completions
+    Completions(completions::Opts),
+    /// Print the manual, or write its pages into a folder
+    Man(man::Opts),
     /// Print the version, and what this processor runs
     Version {
         /// Print one JSON object
@@ -126,7 +133,9 @@ pub enum Mode {
 /// `nine-tui MODEL`: the screen, or what 9ml's options ask for.
 #[derive(Args, Clone, Debug)]
 pub struct Bare {
-    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
+    /// Model: a GGUF, safetensors or llama2.c file, a folder, "demo", ollama:NAME,
+    /// hf:ORG/REPO:QUANT, or part of a name that `ls` shows
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
     pub model: Option<PathBuf>,
     /// No screen: `generate` as the command run, `chat` as chat
     #[arg(

@@ -8,9 +8,14 @@
 
 pub mod chat;
 pub mod cli;
+pub mod completions;
 pub mod console;
+pub mod fuzzy;
 pub mod generate;
 pub mod info;
+pub mod library;
+pub mod ls;
+pub mod man;
 pub mod opts;
 pub mod perplexity;
 pub mod places;
@@ -18,6 +23,7 @@ pub mod progress;
 pub mod replay;
 pub mod run;
 pub mod sessions;
+pub mod tensor;
 pub mod tokenize;
 
 use std::fmt::Display;

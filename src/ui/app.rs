@@ -1,6 +1,7 @@
 //! All state of the screen. Pure: messages in, effects out, and a drawing; no clock, no terminal,
 //! no threads.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ratatui::Frame;
@@ -8,95 +9,342 @@ use ratatui::buffer::{Buffer, CellWidth};
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use super::keymap::{self, Focus};
-use super::msg::{Action, Effect, Msg};
+use super::jobs::Owner;
+use super::keymap::{self, Focus, Now};
+use super::logring::Ring;
+use super::msg::{Action, Effect, Exit, Msg};
 use super::overlays::help::Help;
 use super::screens::chat::{Chat, Start};
+use super::screens::inspect::Inspect;
+use super::screens::logs::Logs;
+use super::screens::models::{self, Models, Want};
 use super::screens::{Screen, TABS, Tab};
 use super::theme::{Role, Theme};
 use super::widgets::text::clip;
+use crate::engine::service::{Command, SessionId};
 
 /// The smallest window that has room for everything.
 const SMALLEST: (u16, u16) = (60, 16);
 /// Columns from which on tabs have their whole names, and those to come are named.
 const WIDE: u16 = 110;
+/// A second Ctrl+C, or Enter, has to come within this time.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What the screens beside the conversation start with.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// Where models are looked for.
+    pub models: models::Start,
+    /// The log.
+    pub ring: Ring,
+    /// What computes, in words.
+    pub machine: String,
+}
+
+/// What fills the window: the list of models, or a screen of the tab bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Models,
+    Tab(Tab),
+}
+
+/// What a second press of a key would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Again {
+    Nothing,
+    Quit,
+    /// End the conversation for this model.
+    Talk(PathBuf),
+}
+
+/// A line that goes away by itself.
+#[derive(Clone, Debug)]
+struct Notice {
+    text: String,
+    until: Duration,
+    again: Again,
+}
 
 /// The application.
 #[derive(Debug)]
 pub struct App {
     theme: Theme,
-    tab: Tab,
-    chat: Chat,
+    machine: String,
+    page: Page,
+    /// How conversations are opened.
+    base: Start,
+    /// The conversation, and its session.
+    chat: Option<(SessionId, Chat)>,
+    models: Models,
+    inspect: Inspect,
+    logs: Logs,
     help: Option<Help>,
+    notice: Option<Notice>,
+    now: Duration,
 }
 
 impl App {
     /// Opens a conversation on the screen; the effects start the engine's part.
     pub fn new(start: Start, theme: Theme) -> (App, Vec<Effect>) {
+        App::around(start, Around::default(), true, theme)
+    }
+
+    /// Opens a conversation with the model of `start`, or with `talk` false the list of models, of
+    /// which one takes its place.
+    pub fn around(start: Start, around: Around, talk: bool, theme: Theme) -> (App, Vec<Effect>) {
         let mut out = Vec::new();
-        let chat = Chat::new(start, &mut out);
-        (App { theme, tab: Tab::Chat, chat, help: None }, out)
+        let mut base = start.clone();
+        // The first message is sent once.
+        base.prompt = None;
+        let mut models = Models::new(around.models);
+        let chat = if talk {
+            Some((start.id, Chat::new(start, &mut out)))
+        } else {
+            base.prompt = start.prompt;
+            models.look(&mut out);
+            None
+        };
+        let app = App {
+            theme,
+            machine: around.machine,
+            page: if talk { Page::Tab(Tab::Chat) } else { Page::Models },
+            base,
+            chat,
+            models,
+            inspect: Inspect::default(),
+            logs: Logs::new(around.ring),
+            help: None,
+            notice: None,
+            now: Duration::ZERO,
+        };
+        (app, out)
     }
 
     /// When the screen changes by itself, if it does.
     pub fn deadline(&self) -> Option<Duration> {
-        self.chat.deadline()
+        let chat = self.chat.as_ref().and_then(|(_, c)| c.deadline());
+        let notice = self.notice.as_ref().map(|n| n.until);
+        [chat, notice, self.inspect.deadline()].into_iter().flatten().min()
     }
 
     /// Takes note of what happened, and tells what is to be done.
     pub fn update(&mut self, msg: Msg) -> Vec<Effect> {
         let mut out = Vec::new();
         match msg {
-            Msg::Time(now) => self.chat.time(now),
+            Msg::Time(now) => self.time(now, &mut out),
             Msg::Key(key) if key.kind != KeyEventKind::Release => self.key(key, &mut out),
             Msg::Key(_) | Msg::Resize => {}
-            Msg::Paste(text) => {
-                self.help = None;
-                self.chat.paste(&text);
+            Msg::Paste(text) => self.paste(&text),
+            Msg::Engine(event) => {
+                if let Some((_, chat)) = &mut self.chat {
+                    chat.event(&event, &mut out);
+                }
             }
-            Msg::Engine(event) => self.chat.event(&event, &mut out),
-            Msg::EngineGone => self.chat.engine_gone(),
-            Msg::InputGone => out.push(Effect::Quit(super::msg::Exit::HungUp)),
+            Msg::Job(id, told) => match id.owner {
+                Owner::Models => self.models.told(id, told),
+                Owner::Inspect => self.inspect.told(id, told, &mut out),
+            },
+            Msg::Talk(id, path) => self.talk(id, path, &mut out),
+            Msg::Logged => self.logs.fetch(),
+            Msg::EngineGone => match &mut self.chat {
+                Some((_, chat)) => chat.engine_gone(),
+                None => self.say("the engine stopped working", Again::Nothing),
+            },
+            Msg::InputGone => out.push(Effect::Quit(Exit::HungUp)),
             Msg::Signal(exit) => out.push(Effect::Quit(exit)),
         }
         out
     }
 
+    fn time(&mut self, now: Duration, out: &mut Vec<Effect>) {
+        self.now = now;
+        self.notice.take_if(|n| n.until <= now);
+        self.inspect.time(now, out);
+        if let Some((_, chat)) = &mut self.chat {
+            chat.time(now);
+        }
+    }
+
+    fn paste(&mut self, text: &str) {
+        self.help = None;
+        match self.page {
+            Page::Models => self.models.paste(text),
+            Page::Tab(Tab::Inspect) => self.inspect.paste(text),
+            Page::Tab(_) => {
+                if let Some((_, chat)) = &mut self.chat {
+                    self.page = Page::Tab(Tab::Chat);
+                    chat.paste(text);
+                }
+            }
+        }
+    }
+
+    /// What keys depend on.
+    fn situation(&self) -> Now {
+        match (self.page, &self.chat) {
+            (Page::Models, _) => self.models.situation(),
+            (Page::Tab(Tab::Inspect), _) => self.inspect.situation(),
+            (Page::Tab(Tab::Logs), _) => self.logs.situation(),
+            (Page::Tab(_), Some((_, chat))) => chat.situation(),
+            (Page::Tab(_), None) => Now { focus: Focus::Library, ..Now::default() },
+        }
+    }
+
     fn focus(&self) -> Focus {
-        if self.help.is_some() { Focus::Help } else { self.chat.focus() }
+        if self.help.is_some() { Focus::Help } else { self.situation().focus }
     }
 
     fn key(&mut self, key: KeyEvent, out: &mut Vec<Effect>) {
         let Some(action) = keymap::action(&key, self.focus()) else {
             if self.help.is_none() {
-                self.chat.key(key);
+                self.text_key(key, out);
             }
             return;
         };
         match (action, &mut self.help) {
             (Action::Redraw, _) => out.push(Effect::Redraw),
             (Action::Suspend, _) => out.push(Effect::Suspend),
-            (Action::Go(tab), _) => self.go(tab),
+            (Action::Go(tab), _) => self.go(tab, out),
+            (Action::Library, _) => self.library(out),
             (Action::Help | Action::Back, Some(_)) => self.help = None,
-            (Action::Help, None) => self.help = Some(Help::new(self.chat.focus())),
+            (Action::Help, None) => self.help = Some(Help::new(self.situation().focus)),
             (Action::Scroll(_) | Action::ScrollHalf(_), Some(help)) => help.act(action, out),
-            (Action::TypeChar, _) => self.chat.digit(key),
-            (Action::Interrupt, _) => self.chat.act(action, out),
+            (Action::TypeChar, _) => {
+                if let Some((_, chat)) = &mut self.chat {
+                    chat.digit(key);
+                }
+            }
+            (Action::Interrupt, _) => self.interrupt(out),
             (action, _) => {
                 // What leads to another pane leads out of the help.
                 self.help = None;
-                self.chat.act(action, out);
+                self.act(action, out);
             }
         }
     }
 
-    /// To another screen, where there is one.
-    fn go(&mut self, tab: Tab) {
-        self.help = None;
-        match tab.row() {
-            row if row.built => self.tab = tab,
-            row => self.chat.flash(format!("{} comes in a later version", row.name.0)),
+    /// A key that is text, where text is typed.
+    fn text_key(&mut self, key: KeyEvent, out: &mut Vec<Effect>) {
+        match (self.page, &mut self.chat) {
+            (Page::Tab(Tab::Chat), Some((_, chat))) => chat.key(key),
+            _ if !keymap::is_text(&key) => {}
+            (Page::Models, _) => self.models.key(key),
+            (Page::Tab(Tab::Inspect), _) => self.inspect.key(key, out),
+            (Page::Tab(Tab::Logs), _) => self.logs.key(key),
+            _ => {}
         }
+    }
+
+    fn act(&mut self, action: Action, out: &mut Vec<Effect>) {
+        match (self.page, &mut self.chat) {
+            (Page::Tab(Tab::Chat), Some((_, chat))) => return chat.act(action, out),
+            (_, _) if action == Action::Quit => return out.push(Effect::Quit(self.exit())),
+            (Page::Models, chat) => match (action, chat) {
+                // One step out, where there is something to go back to.
+                (Action::Back, Some(_)) => self.page = Page::Tab(Tab::Chat),
+                _ => self.models.act(action, out),
+            },
+            (Page::Tab(Tab::Inspect), _) => self.inspect.act(action, out),
+            (Page::Tab(Tab::Logs), _) => self.logs.act(action, out),
+            (Page::Tab(_), _) => {}
+        }
+        match self.models.take_want() {
+            Some(Want::Inspect(path)) => {
+                self.inspect.open(path, out);
+                self.page = Page::Tab(Tab::Inspect);
+            }
+            Some(Want::Chat(path)) => self.want_talk(path, out),
+            None => {}
+        }
+        if let Some(text) = out.iter().find_map(|e| match e {
+            Effect::Copy(text) => Some(text.chars().take(40).collect::<String>()),
+            _ => None,
+        }) {
+            let text = super::widgets::text::one_line(&text).replace('␣', " ");
+            self.say(format!("copied {text}"), Again::Nothing);
+        }
+    }
+
+    /// A conversation that was begun is not ended by one key.
+    fn want_talk(&mut self, path: PathBuf, out: &mut Vec<Effect>) {
+        let begun = self.chat.as_ref().is_some_and(|(_, c)| c.situation().replied);
+        let again = Again::Talk(path.clone());
+        if begun && self.notice.as_ref().is_none_or(|n| n.again != again) {
+            let enter = keymap::key_for(Action::Open);
+            self.say(format!("{enter} again ends the conversation and opens this one"), again);
+            return;
+        }
+        self.notice = None;
+        out.push(Effect::Talk(path));
+    }
+
+    /// The session of a new conversation has a name.
+    fn talk(&mut self, id: SessionId, path: PathBuf, out: &mut Vec<Effect>) {
+        if let Some((old, _)) = self.chat.take() {
+            out.push(Effect::Engine(Command::Close { id: old }));
+        }
+        self.models.dismiss(out);
+        let mut start = self.base.clone();
+        self.base.prompt = None;
+        start.id = id;
+        start.source.path = path;
+        // Another one for each conversation.
+        start.entropy ^= id.rotate_left(32);
+        let mut chat = Chat::new(start, out);
+        chat.time(self.now);
+        self.chat = Some((id, chat));
+        self.page = Page::Tab(Tab::Chat);
+    }
+
+    fn library(&mut self, out: &mut Vec<Effect>) {
+        self.help = None;
+        self.page = Page::Models;
+        self.models.look(out);
+    }
+
+    /// To another screen, where there is one.
+    fn go(&mut self, tab: Tab, out: &mut Vec<Effect>) {
+        self.help = None;
+        match (tab, tab.row()) {
+            (_, row) if !row.built => {
+                self.say(format!("{} comes in a later version", row.name.0), Again::Nothing);
+            }
+            (Tab::Chat, _) if self.chat.is_none() => self.library(out),
+            (Tab::Inspect, _) => {
+                // What is talked to is what one wants to look into.
+                if let (true, Some((_, chat))) = (self.inspect.is_empty(), &self.chat) {
+                    self.inspect.open(chat.path().to_owned(), out);
+                }
+                self.page = Page::Tab(tab);
+            }
+            _ => self.page = Page::Tab(tab),
+        }
+    }
+
+    /// Ctrl+C: stops what goes on; twice, ends the program.
+    fn interrupt(&mut self, out: &mut Vec<Effect>) {
+        let busy = |c: &Chat| c.situation().busy;
+        match (self.page, &mut self.chat) {
+            (Page::Tab(Tab::Chat), Some((_, chat))) => return chat.act(Action::Interrupt, out),
+            (Page::Models, _) if self.models.interrupt() => return,
+            (Page::Tab(Tab::Inspect), _) if self.inspect.interrupt() => return,
+            (_, Some((_, chat))) if busy(chat) => return chat.act(Action::Interrupt, out),
+            _ => {}
+        }
+        if self.notice.as_ref().is_some_and(|n| n.again == Again::Quit) {
+            out.push(Effect::Quit(self.exit()));
+        } else {
+            let key = keymap::key_for(Action::Interrupt);
+            self.say(format!("{key} again to quit"), Again::Quit);
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        self.chat.as_ref().map_or(Exit::Quit, |(_, chat)| chat.exit())
+    }
+
+    fn say(&mut self, text: impl Into<String>, again: Again) {
+        self.notice = Some(Notice { text: text.into(), until: self.now + AGAIN, again });
     }
 
     /// Draws everything.
@@ -117,7 +365,13 @@ impl App {
         .areas(area);
         let buf = frame.buffer_mut();
         self.draw_header(header, buf);
-        let mut cursor = self.chat.draw(body, buf, &theme);
+        let mut cursor = match (self.page, &mut self.chat) {
+            (Page::Models, _) => self.models.draw(body, buf, &theme),
+            (Page::Tab(Tab::Inspect), _) => self.inspect.draw(body, buf, &theme),
+            (Page::Tab(Tab::Logs), _) => self.logs.draw(body, buf, &theme),
+            (Page::Tab(_), Some((_, chat))) => chat.draw(body, buf, &theme),
+            (Page::Tab(_), None) => None,
+        };
         self.draw_status(status, buf);
         self.draw_footer(footer, buf);
         if let Some(help) = &mut self.help {
@@ -135,24 +389,37 @@ impl App {
         let theme = &self.theme;
         let wide = area.width >= WIDE;
         let mut x = area.x;
-        for (n, row) in TABS.iter().enumerate().filter(|(_, r)| r.built || wide) {
-            let here = row.tab == self.tab;
-            let role = match (here, row.built) {
-                (true, _) => Role::Title,
-                (_, true) => Role::Text,
-                _ => Role::Dim,
-            };
-            let name = if wide { format!(" {}", row.name.0) } else { row.name.1.to_owned() };
-            let (open, close) = if here { ("[", "]") } else { (" ", " ") };
-            let text = format!("{open}{}{name}{close}", n + 1);
-            x = buf.set_stringn(x, area.y, text, usize::MAX, theme.style(role)).0;
+        if self.page == Page::Models && self.chat.is_none() {
+            let name = concat!("nine-tui ", env!("CARGO_PKG_VERSION"));
+            x = buf.set_stringn(x, area.y, name, usize::MAX, theme.style(Role::Title)).0;
+            let rest = " — no model given";
+            x = buf.set_stringn(x, area.y, rest, usize::MAX, theme.style(Role::Text)).0;
+        } else {
+            for (n, row) in TABS.iter().enumerate().filter(|(_, r)| r.built || wide) {
+                let here = self.page == Page::Tab(row.tab);
+                let role = match (here, row.built) {
+                    (true, _) => Role::Title,
+                    (_, true) => Role::Text,
+                    _ => Role::Dim,
+                };
+                let name = if wide { format!(" {}", row.name.0) } else { row.name.1.to_owned() };
+                let (open, close) = if here { ("[", "]") } else { (" ", " ") };
+                let text = format!("{open}{}{name}{close}", n + 1);
+                x = buf.set_stringn(x, area.y, text, usize::MAX, theme.style(role)).0;
+            }
         }
         let x = x + 2;
         let left = area.right().saturating_sub(x);
-        let long = self.chat.title(area.width);
+        let title = |width: u16| match (self.page, &self.chat) {
+            (Page::Tab(Tab::Inspect), _) => self.inspect.title(width),
+            (Page::Models, None) => self.machine.clone(),
+            (_, Some((_, chat))) => chat.title(width),
+            _ => String::new(),
+        };
+        let long = title(area.width);
         let title = match long.as_str().cell_width() <= left {
             true => long,
-            false => clip(&self.chat.title(0), left),
+            false => clip(&title(0), left),
         };
         let at = area.right().saturating_sub(title.as_str().cell_width()).max(x);
         buf.set_stringn(at, area.y, title, left.into(), theme.style(Role::Dim));
@@ -160,11 +427,23 @@ impl App {
 
     /// What happens, and to the right what was just said; that goes first where both do not fit.
     fn draw_status(&self, area: Rect, buf: &mut Buffer) {
-        let (text, role) = self.chat.status(area.width);
-        let flash = self.chat.flashed().unwrap_or("");
+        let (text, role) = match (self.page, &self.chat) {
+            (Page::Models, _) => self.models.status(),
+            (Page::Tab(Tab::Inspect), _) => self.inspect.status(),
+            (Page::Tab(Tab::Logs), _) => self.logs.status(),
+            (Page::Tab(_), Some((_, chat))) => chat.status(area.width),
+            (Page::Tab(_), None) => (String::new(), Role::Dim),
+        };
+        let flashed = match (self.page, &self.chat) {
+            (Page::Tab(Tab::Chat), Some((_, chat))) => chat.flashed(),
+            _ => None,
+        };
+        let notice = self.notice.as_ref().map(|n| n.text.as_str());
+        let flash = notice.or(flashed).unwrap_or("");
         let left = area.width.saturating_sub(flash.cell_width());
         let mut at = area.x;
         if flash.is_empty() || text.as_str().cell_width() + 2 <= left {
+            let text = clip(&text, area.width);
             buf.set_stringn(area.x, area.y, text, area.width.into(), self.theme.style(role));
             at = area.x + left;
         }
@@ -174,7 +453,7 @@ impl App {
 
     /// The keys that do something now; those that fit, help always.
     fn draw_footer(&self, area: Rect, buf: &mut Buffer) {
-        let mut now = self.chat.situation();
+        let mut now = self.situation();
         now.focus = self.focus();
         let all = keymap::footer(&now);
         let width =
@@ -207,6 +486,8 @@ impl App {
         let style = self.theme.style(Role::Warn);
         buf.set_stringn(area.x, area.y, text, area.width.into(), style);
         let rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-        self.chat.draw_small(rest, buf, &self.theme);
+        if let Some((_, chat)) = &mut self.chat {
+            chat.draw_small(rest, buf, &self.theme);
+        }
     }
 }

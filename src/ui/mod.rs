@@ -1,7 +1,9 @@
 //! The screen: state, keys, pixels. Talks to the engine by Command and Event only.
 
 pub mod app;
+pub mod jobs;
 pub mod keymap;
+pub mod logring;
 pub mod msg;
 pub mod overlays;
 pub mod screens;
@@ -10,10 +12,11 @@ pub mod theme;
 pub mod widgets;
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Stdout};
+use std::io::{self, Stdout, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event as Input};
@@ -22,7 +25,7 @@ use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdat
 
 use crate::engine::service::{Command, Config, Event, Handle, SessionId, Source};
 use crate::engine::session::Setup;
-use app::App;
+use app::{App, Around};
 use msg::{Effect, Msg};
 use screens::chat::Start;
 use terminal::Guard;
@@ -36,7 +39,8 @@ const FRAME: Duration = Duration::from_millis(33);
 /// What the screen starts with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The model.
+    /// The model; without its path the list of models is shown, and the rest of it holds for the
+    /// one that is chosen there.
     pub source: Source,
     /// How its session is made.
     pub setup: Setup,
@@ -52,6 +56,10 @@ pub struct Options {
     pub ascii: bool,
     /// Draw in colour.
     pub color: bool,
+    /// What the screens beside the conversation start with.
+    pub around: Around,
+    /// The file that tells later runs that the panel of the first one was seen.
+    pub seen: Option<PathBuf>,
 }
 
 /// The engine as the loop sees it.
@@ -105,6 +113,9 @@ pub fn run_with(options: Options, engine: &impl Engine) -> io::Result<Exit> {
     let guard = Guard::take()?;
     let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
     watch_keys(inputs_tx)?;
+    let (wake, woken) = bounded(1);
+    options.around.ring.wake(wake);
+    let talk = !options.source.path.as_os_str().is_empty();
     let start = Start {
         id: engine.new_id(),
         source: options.source,
@@ -115,9 +126,12 @@ pub fn run_with(options: Options, engine: &impl Engine) -> io::Result<Exit> {
         threads: options.config.threads,
         entropy: RandomState::new().hash_one(0u8),
     };
-    let (app, effects) = App::new(start, Theme::new(options.color, options.ascii));
-    let channels = Channels { inputs, events };
-    let exit = Loop { app, engine, guard: &guard, since: Instant::now() }.run(
+    let theme = Theme::new(options.color, options.ascii);
+    let (app, effects) = App::around(start, options.around, talk, theme);
+    let (told, tellings) = unbounded();
+    let channels = Channels { inputs, events, tellings, woken };
+    let seen = options.seen;
+    let exit = Loop { app, engine, guard: &guard, told, seen, since: Instant::now() }.run(
         effects,
         channels,
         &mut terminal,
@@ -141,12 +155,19 @@ fn is_gone(e: &io::Error) -> bool {
 struct Channels {
     inputs: Receiver<Msg>,
     events: Receiver<Event>,
+    /// From jobs.
+    tellings: Receiver<Msg>,
+    /// From the log.
+    woken: Receiver<()>,
 }
 
 struct Loop<'a, E> {
     app: App,
     engine: &'a E,
     guard: &'a Guard,
+    /// Jobs' end of their channel.
+    told: Sender<Msg>,
+    seen: Option<PathBuf>,
     since: Instant,
 }
 
@@ -198,6 +219,11 @@ impl<E: Engine> Loop<'_, E> {
                         Msg::EngineGone
                     }
                 },
+                recv(channels.tellings) -> told => match told {
+                    Ok(told) => told,
+                    Err(_) => continue,
+                },
+                recv(channels.woken) -> _ => Msg::Logged,
                 recv(timer) -> _ => break,
             };
             batch.push(msg);
@@ -205,11 +231,21 @@ impl<E: Engine> Loop<'_, E> {
             until = Some(until.map_or(frame, |u| u.min(frame)));
         }
         batch.extend(channels.events.try_iter().map(Msg::Engine));
+        batch.extend(channels.tellings.try_iter());
         batch.extend(channels.inputs.try_iter());
     }
 
+    /// Notes that the first run's panel was seen. Where that cannot be written, it comes again.
+    fn note_seen(&self) {
+        let Some(path) = &self.seen else { return };
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(e) = made.and_then(|()| std::fs::write(path, "")) {
+            tracing::warn!("{}: {e}", path.display());
+        }
+    }
+
     fn perform(
-        &self,
+        &mut self,
         effects: Vec<Effect>,
         terminal: &mut Terminal<CrosstermBackend<Stdout>>,
     ) -> io::Result<Option<Exit>> {
@@ -217,6 +253,18 @@ impl<E: Engine> Loop<'_, E> {
             match effect {
                 Effect::Engine(command) => self.engine.send(command),
                 Effect::Cancel(id) => self.engine.cancel(id),
+                Effect::Job(job) => {
+                    let told = self.told.clone();
+                    jobs::start(job, move |id, what| told.send(Msg::Job(id, what)).is_ok())?;
+                }
+                Effect::Talk(path) => {
+                    let effects = self.app.update(Msg::Talk(self.engine.new_id(), path));
+                    if let Some(exit) = self.perform(effects, terminal)? {
+                        return Ok(Some(exit));
+                    }
+                }
+                Effect::Copy(text) => copy(terminal, &text)?,
+                Effect::Seen => self.note_seen(),
                 Effect::Redraw => redraw(terminal)?,
                 Effect::Suspend => {
                     self.guard.leave();
@@ -229,6 +277,28 @@ impl<E: Engine> Loop<'_, E> {
         }
         Ok(None)
     }
+}
+
+/// Gives the terminal a text for its clipboard (OSC 52, XTerm Control Sequences).
+fn copy(terminal: &mut Terminal<CrosstermBackend<Stdout>>, text: &str) -> io::Result<()> {
+    let sequence = format!("\x1b]52;c;{}\x07", base64(text.as_bytes()));
+    terminal.backend_mut().write_all(sequence.as_bytes())?;
+    io::Write::flush(terminal.backend_mut())
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let letter = LETTERS[(word >> (18 - 6 * i) & 63) as usize];
+            out.push(if i > chunk.len() { '=' } else { letter.into() });
+        }
+    }
+    out
 }
 
 /// Makes the next drawing draw every cell. Not `Terminal::clear`: that asks the terminal where the
@@ -276,4 +346,16 @@ fn watch_signals(out: Sender<Msg>) -> io::Result<()> {
         }
     };
     std::thread::Builder::new().name("nine-signals".into()).spawn(watch).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (text, code) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(text.as_bytes()), code);
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! The words between the loop and the state: what happened, what the user wants, what is to be
 //! done about it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::crossterm::event::KeyEvent;
 
+use super::jobs::{Job, JobId, Told};
 use super::screens::Tab;
 use super::widgets::composer::Edit;
 use super::widgets::knobs::Turn;
@@ -25,6 +27,12 @@ pub enum Msg {
     Resize,
     /// The engine reports.
     Engine(Event),
+    /// What was done aside tells of itself.
+    Job(JobId, Told),
+    /// The name of a new session, and its model.
+    Talk(SessionId, PathBuf),
+    /// The log has new lines.
+    Logged,
     /// The engine is no more.
     EngineGone,
     /// Nothing can be typed any more: the terminal is gone.
@@ -46,6 +54,50 @@ pub enum Action {
     Help,
     /// To another screen.
     Go(Tab),
+    /// To the list of models.
+    Library,
+    /// What one would do with the chosen row.
+    Open,
+    /// Look into the chosen model.
+    Inspect,
+    /// Type letters that rows have to fit.
+    Filter,
+    /// Type a path.
+    OpenPath,
+    /// Look for models again.
+    Refresh,
+    /// Take the panel of the first run away.
+    Dismiss,
+    /// The next order of rows.
+    Sort,
+    /// The same order from its end.
+    SortReverse,
+    /// What was typed holds, or is forgotten.
+    FieldEnd {
+        /// It holds.
+        keep: bool,
+    },
+    /// The next part of a screen, or the one before.
+    Part {
+        /// The next.
+        next: bool,
+    },
+    /// Open the group of the chosen row, or close it; to the right, to the left.
+    Fold {
+        /// Open it.
+        open: bool,
+    },
+    /// Another picture of a tensor.
+    View(View),
+    /// Type the row to go to.
+    Goto,
+    /// Copy the chosen row; all that is shown of it.
+    Yank {
+        /// All of it, as JSON.
+        all: bool,
+    },
+    /// Turn a part of the template's test on or off.
+    Switch(Switch),
     /// To the knobs, or back.
     Knobs,
     /// To the model's numbers, or back.
@@ -96,6 +148,29 @@ pub enum Action {
     },
 }
 
+/// Parts of the conversation that a template is tested with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// The start of the model's reply, at the end.
+    Reply,
+    /// A system prompt, at the beginning.
+    System,
+}
+
+/// Pictures of a tensor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Statistics, a small histogram, the first rows.
+    #[default]
+    Values,
+    /// How often each size of number occurs.
+    Histogram,
+    /// Where large numbers are.
+    Map,
+    /// The rows by size.
+    Rows,
+}
+
 /// What is to be done. The loop does it; tests look at it.
 #[derive(Clone, Debug)]
 pub enum Effect {
@@ -103,6 +178,14 @@ pub enum Effect {
     Engine(Command),
     /// Stop a reply at once.
     Cancel(SessionId),
+    /// Do this aside, and tell.
+    Job(Job),
+    /// A name for a session on this model; the answer is [`Msg::Talk`].
+    Talk(PathBuf),
+    /// Give the clipboard a text.
+    Copy(String),
+    /// The panel of the first run was seen.
+    Seen,
     /// Draw all of the screen again.
     Redraw,
     /// Hand the terminal back until the shell wakes the program.

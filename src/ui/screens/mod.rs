@@ -1,6 +1,9 @@
 //! What fills the window, and what lies over it.
 
 pub mod chat;
+pub mod inspect;
+pub mod logs;
+pub mod models;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -53,12 +56,12 @@ const fn row(tab: Tab, name: &'static str, short: &'static str, built: bool) -> 
 /// The tab bar, in order. Screens that are not built yet keep their place and their key.
 pub const TABS: &[TabRow] = &[
     row(Tab::Chat, "Chat", "Chat", true),
-    row(Tab::Inspect, "Inspect", "Insp", false),
+    row(Tab::Inspect, "Inspect", "Insp", true),
     row(Tab::Lens, "Lens", "Lens", false),
     row(Tab::Compare, "Compare", "Cmp", false),
     row(Tab::Quantize, "Quantize", "Quant", false),
     row(Tab::Pool, "Pool", "Pool", false),
-    row(Tab::Logs, "Logs", "Log", false),
+    row(Tab::Logs, "Logs", "Log", true),
 ];
 
 impl Tab {

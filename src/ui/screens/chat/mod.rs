@@ -138,6 +138,11 @@ impl Chat {
         out.push(Effect::Engine(Command::Open { id, source, setup }));
     }
 
+    /// The model's file.
+    pub fn path(&self) -> &std::path::Path {
+        &self.start.source.path
+    }
+
     /// The time since the program started.
     pub fn time(&mut self, now: Duration) {
         self.now = now;
@@ -159,6 +164,7 @@ impl Chat {
             empty: self.composer.is_empty(),
             completion: self.is_completion(),
             replied: self.transcript.items().iter().any(|i| i.voice == Voice::Model),
+            ..Now::default()
         }
     }
 
