@@ -6,10 +6,12 @@
 //!
 //! Tools know nothing of process exit, signals or escape sequences: that is `main`'s.
 
+pub mod bench;
 pub mod chat;
 pub mod cli;
 pub mod completions;
 pub mod console;
+pub mod doctor;
 pub mod fuzzy;
 pub mod generate;
 pub mod info;
