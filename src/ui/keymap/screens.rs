@@ -6,7 +6,7 @@ use super::rows::{Binding, NEVER, alt, c, ctrl, on, row};
 use super::{Focus, Place};
 use crate::ui::msg::{Action, Switch, View};
 use crate::ui::widgets::composer::Edit;
-use Place::{Anywhere, In};
+use Place::In;
 
 /// Their part of the table; it is looked at first.
 pub(super) const ROWS: &[Binding] = &[
@@ -104,7 +104,4 @@ pub(super) const ROWS: &[Binding] = &[
         (!n.empty).then_some("yank")
     }),
     row(Place::List, &[c('Y')], Action::Yank { all: true }, "copy the row as JSON", NEVER),
-    row(Anywhere, &[ctrl('o')], Action::Library, "the models on this machine", |n| {
-        (!n.focus.is_text() && n.focus != Focus::Library).then_some("models")
-    }),
 ];
