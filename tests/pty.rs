@@ -182,6 +182,11 @@ fn modes(master: &dyn MasterPty) -> String {
 
 fn clean(command: &mut CommandBuilder) {
     command.env("TERM", "xterm-256color");
+    // Nothing of the person who runs the tests is looked at or written.
+    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pty-home");
+    for name in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
+        command.env(name, &home);
+    }
     for name in ["NO_COLOR", "RUST_BACKTRACE", "COLUMNS", "LINES"] {
         command.env_remove(name);
     }
