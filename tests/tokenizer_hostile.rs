@@ -1,15 +1,11 @@
 //! Damaged tokenizers of every kind: an error that names the file, or a tokenizer that works;
 //! never a panic, and never more memory than the files are long and 64 MiB.
-//!
-//! Memory is counted by this binary's own allocator, for each thread by itself, so that tests
-//! running beside each other do not disturb the count.
-#![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "common/peak.rs"]
+mod peak;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use common::write::{Gguf, Kv, Rng};
@@ -18,69 +14,10 @@ use indexmap::IndexMap;
 use nine_tui::engine::format::{Array, Checkpoint, Format, Metadata, Value, ValueType};
 use nine_tui::engine::tokenizer::{Detok, Encode, LoadOptions, Tokenizer};
 use nine_tui::engine::{Error, Result};
+use peak::{ALLOWANCE, peak_of};
 
-/// What a file may cost beyond its own length.
-const ALLOWANCE: usize = 64 << 20;
 /// Damages of each sort tried on each file.
 const PLACES: usize = 2000;
-
-struct Counting;
-
-thread_local! {
-    /// Bytes that this thread holds, and the most it held.
-    static HELD: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
-}
-
-fn count(more: usize, less: usize) {
-    // a thread that ends frees after its locals are gone
-    let _ = HELD.try_with(|h| {
-        let (held, peak) = h.get();
-        let held = held.saturating_add(more);
-        h.set((held.saturating_sub(less), peak.max(held)));
-    });
-}
-
-// SAFETY: every call is handed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // old and new may both be held while bytes are moved
-        count(new_size, layout.size());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOC: Counting = Counting;
-
-/// The most memory that `f` held beyond what was held before.
-fn peak_of<T>(f: impl FnOnce() -> T) -> (T, usize) {
-    let before = HELD.with(|h| {
-        let (held, _) = h.get();
-        h.set((held, held));
-        held
-    });
-    let out = f();
-    (out, HELD.with(|h| h.get().1).saturating_sub(before))
-}
 
 /// Text that touches every part of a tokenizer.
 const TEXT: &str = "Hello  wörld 123'll\n\n<s>🦀 <|im_end|>\u{301} 一 aaaaaaaa";

@@ -1,15 +1,14 @@
 //! The key–value cache of one session: f32, f16 or q8_0.
 //!
-//! Layout: layer, then K or V, then KV head, then position, then `head_dim` numbers: what one
-//! head reads in attention is one contiguous run. Room for every position is reserved at once but
-//! its pages come only when they are written. Knows no tokens and no model.
-
-use std::ops::Range;
+//! Layout: layer, then K or V, then KV head: what one head reads in attention is one run. Values
+//! lie position by position; keys in blocks of 16 positions, transposed ([`super::kernels::attend`]). Room for every
+//! position is reserved at once but its pages come only when they are written. Knows no tokens and
+//! no model.
 
 use zerocopy::FromZeros;
 
 use super::error::{Error, Result};
-use super::kernels::Kernels;
+use super::kernels::attend::{BLOCK, Numbers, Q8_GROUP, Q8_KEYS, Q8_VALUES};
 use super::quant;
 
 /// How keys and values are stored.
@@ -99,7 +98,8 @@ impl KvCache {
                 "a q8_0 KV cache needs heads of a multiple of 32 numbers, this model's have {head_dim}"
             )));
         }
-        let numbers = [2, n_head_kv, head_dim, n_ctx]
+        let padded = n_ctx.next_multiple_of(BLOCK);
+        let numbers = [2, n_head_kv, head_dim, padded]
             .into_iter()
             .try_fold(n_layer, usize::checked_mul)
             .filter(|n| *n <= isize::MAX as usize / 4)
@@ -137,63 +137,70 @@ impl KvCache {
         self.kind().bytes_of(2 * n_layer * n_head_kv * head_dim * n_ctx)
     }
 
-    /// First number of a head at a position.
-    fn at(&self, layer: usize, side: Side, head: usize, pos: usize) -> usize {
+    /// Where a head's numbers are, counted in numbers.
+    fn run(&self, layer: usize, side: Side, head: usize) -> std::ops::Range<usize> {
         let Shape { n_head_kv, head_dim, n_ctx, .. } = self.shape;
-        (((layer * 2 + side as usize) * n_head_kv + head) * n_ctx + pos) * head_dim
+        let len = n_ctx.next_multiple_of(BLOCK) * head_dim;
+        let at = ((layer * 2 + side as usize) * n_head_kv + head) * len;
+        at..at + len
     }
 
     /// Stores one position: `row` is (n_head_kv, head_dim).
     pub fn put(&mut self, layer: usize, side: Side, pos: usize, row: &[f32]) {
         let hd = self.shape.head_dim;
         for (head, x) in row.chunks_exact(hd).enumerate() {
-            let at = self.at(layer, side, head, pos);
+            let run = self.run(layer, side, head);
+            // Keys: number j of a position is in row j of its block.
+            let (first, step) = match side {
+                Side::K => (pos / BLOCK * BLOCK * hd + pos % BLOCK, BLOCK),
+                Side::V => (pos * hd, 1),
+            };
             match &mut self.store {
-                Store::F32(s) => s[at..at + hd].copy_from_slice(x),
+                Store::F32(s) => {
+                    for (s, x) in s[run][first..].iter_mut().step_by(step).zip(x) {
+                        *s = *x;
+                    }
+                }
                 Store::F16(s) => {
-                    for (s, x) in s[at..at + hd].iter_mut().zip(x) {
+                    for (s, x) in s[run][first..].iter_mut().step_by(step).zip(x) {
                         // Out of range saturates: readers take every pattern for a finite number.
                         *s = half::f16::from_f32(x.clamp(-65504.0, 65504.0)).to_bits();
                     }
                 }
                 Store::Q8(s) => {
-                    quant::quantize_q8_0(x, &mut s[at / 32 * 34..(at + hd) / 32 * 34]);
+                    let s = &mut s[run.start / 32 * 34..run.end / 32 * 34];
+                    put_q8(s, side, pos, x);
                 }
             }
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    /// Calls `f` with the numbers of one head at each position of a range, in order.
-    pub fn each(
-        &self,
-        kernels: &Kernels,
-        layer: usize,
-        side: Side,
-        head: usize,
-        range: Range<usize>,
-        row: &mut [f32],
-        mut f: impl FnMut(usize, &[f32]),
-    ) {
-        let hd = self.shape.head_dim;
-        let at = self.at(layer, side, head, range.start);
-        let end = at + range.len() * hd;
+    /// The keys or values of one head at every position.
+    pub fn head(&self, layer: usize, side: Side, head: usize) -> Numbers<'_> {
+        let run = self.run(layer, side, head);
         match &self.store {
-            Store::F32(s) => {
-                for (x, t) in s[at..end].chunks_exact(hd).zip(range) {
-                    f(t, x);
-                }
-            }
-            Store::F16(s) => {
-                for (x, t) in s[at..end].chunks_exact(hd).zip(range) {
-                    kernels.widen_f16(x, row);
-                    f(t, row);
-                }
-            }
-            Store::Q8(s) => {
-                for (x, t) in s[at / 32 * 34..end / 32 * 34].chunks_exact(hd / 32 * 34).zip(range) {
-                    kernels.widen_q8(x, row);
-                    f(t, row);
+            Store::F32(s) => Numbers::F32(&s[run]),
+            Store::F16(s) => Numbers::F16(&s[run]),
+            Store::Q8(s) => Numbers::Q8(&s[run.start / 32 * 34..run.end / 32 * 34]),
+        }
+    }
+}
+
+/// Stores one head of one position in q8_0: the scale and the integers of each group.
+fn put_q8(run: &mut [u8], side: Side, pos: usize, x: &[f32]) {
+    let groups = x.len() / Q8_GROUP;
+    for (g, x) in x.chunks_exact(Q8_GROUP).enumerate() {
+        let mut block = [0u8; Q8_VALUES];
+        quant::quantize_q8_0(x, &mut block);
+        match side {
+            Side::V => run[(pos * groups + g) * Q8_VALUES..][..Q8_VALUES].copy_from_slice(&block),
+            Side::K => {
+                let keys = &mut run[(pos / BLOCK * groups + g) * Q8_KEYS..][..Q8_KEYS];
+                let (scales, q) = keys.split_at_mut(2 * BLOCK);
+                let l = pos % BLOCK;
+                scales[2 * l..2 * l + 2].copy_from_slice(&block[..2]);
+                for (to, q) in q.iter_mut().skip(l).step_by(BLOCK).zip(&block[2..]) {
+                    *to = *q;
                 }
             }
         }

@@ -12,7 +12,7 @@ use crate::engine::quant;
 const WIDE: usize = 16;
 
 #[inline(always)]
-fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
@@ -94,9 +94,9 @@ fn exp<const L: usize, const FMA: bool>(x: f32) -> f32 {
     if x < -87.336_54 { 0.0 } else { v }
 }
 
-/// Softmax of a row in place: e^(x − max), divided by the sum.
+/// Softmax of a row in place: e^(x − max), divided by the sum; gives the maximum and the sum.
 #[inline(always)]
-fn softmax<const L: usize, const FMA: bool>(x: &mut [f32]) {
+fn softmax<const L: usize, const FMA: bool>(x: &mut [f32]) -> (f32, f32) {
     let mut m = [f32::NEG_INFINITY; L];
     for c in x.chunks(L) {
         for (m, x) in m.iter_mut().zip(c) {
@@ -117,6 +117,7 @@ fn softmax<const L: usize, const FMA: bool>(x: &mut [f32]) {
     for x in x.iter_mut() {
         *x /= sum;
     }
+    (max, sum)
 }
 
 /// up · silu(gate), into gate (SwiGLU, <https://arxiv.org/abs/2002.05202>).
@@ -141,36 +142,14 @@ fn gelu_mul<const L: usize, const FMA: bool>(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-/// out += p · v.
-#[inline(always)]
-fn axpy<const L: usize, const FMA: bool>(p: f32, v: &[f32], out: &mut [f32]) {
-    for (o, v) in out.iter_mut().zip(v) {
-        *o = madd::<FMA>(p, *v, *o);
-    }
-}
-
 /// f16 bits to f32, branch-free so that it vectorises. Infinities and NaNs become large finite
 /// numbers: the cache never holds them.
 #[inline(always)]
-fn widen_f16<const L: usize, const FMA: bool>(x: &[u16], out: &mut [f32]) {
-    for (o, &h) in out.iter_mut().zip(x) {
-        let h = u32::from(h);
-        // Exponent and mantissa in place, then 2^(127 − 15) corrects the bias, subnormals too.
-        let v = f32::from_bits((h & 0x7FFF) << 13) * f32::from_bits(0x7780_0000);
-        *o = f32::from_bits(v.to_bits() | (h & 0x8000) << 16);
-    }
-}
-
-/// Blocks of [`quant`]'s Q8_0 (f16 scale, 32 × i8) to f32.
-#[inline(always)]
-fn widen_q8<const L: usize, const FMA: bool>(x: &[u8], out: &mut [f32]) {
-    for (b, o) in x.chunks_exact(34).zip(out.chunks_exact_mut(32)) {
-        let mut d = [0f32];
-        widen_f16::<L, FMA>(&[u16::from_le_bytes([b[0], b[1]])], &mut d);
-        for (o, q) in o.iter_mut().zip(&b[2..]) {
-            *o = d[0] * f32::from(*q as i8);
-        }
-    }
+pub(super) fn widen_f16_one(h: u16) -> f32 {
+    let h = u32::from(h);
+    // Exponent and mantissa in place, then 2^(127 − 15) corrects the bias, subnormals too.
+    let v = f32::from_bits((h & 0x7FFF) << 13) * f32::from_bits(0x7780_0000);
+    f32::from_bits(v.to_bits() | (h & 0x8000) << 16)
 }
 
 /// Stamps a method of [`Kernels`] that runs the body compiled for its instruction set.
@@ -216,8 +195,8 @@ op!(
     rmsnorm_in_place(x: &mut [f32], w: &[f32], eps: f32)
 );
 op!(
-    /// Softmax of one row in place.
-    softmax(x: &mut [f32])
+    /// Softmax of one row in place; gives the maximum and the sum that it was divided by.
+    softmax(x: &mut [f32]) -> (f32, f32)
 );
 op!(
     /// gate ← silu(gate) · up.
@@ -227,19 +206,6 @@ op!(
     /// gate ← gelu(gate) · up, tanh form.
     gelu_mul(gate: &mut [f32], up: &[f32])
 );
-op!(
-    /// out += p · v.
-    axpy(p: f32, v: &[f32], out: &mut [f32])
-);
-op!(
-    /// f16 bits to f32; finite numbers only.
-    widen_f16(x: &[u16], out: &mut [f32])
-);
-op!(
-    /// Q8_0 blocks to f32.
-    widen_q8(x: &[u8], out: &mut [f32])
-);
-
 impl Kernels {
     /// x += y.
     pub fn add(&self, x: &mut [f32], y: &[f32]) {
@@ -330,13 +296,8 @@ mod tests {
 
     #[test]
     fn halves_widen_exactly() {
-        let all: Vec<u16> = (0..=u16::MAX).filter(|h| h & 0x7C00 != 0x7C00).collect();
-        for k in each() {
-            let mut out = vec![0f32; all.len()];
-            k.widen_f16(&all, &mut out);
-            for (h, o) in all.iter().zip(&out) {
-                assert_eq!(half::f16::from_bits(*h).to_f32().to_bits(), o.to_bits());
-            }
+        for h in (0..=u16::MAX).filter(|h| h & 0x7C00 != 0x7C00) {
+            assert_eq!(half::f16::from_bits(h).to_f32().to_bits(), widen_f16_one(h).to_bits());
         }
     }
 }

@@ -9,6 +9,7 @@ use super::config::Config;
 use super::weights::{Layer, Linear};
 use crate::engine::cancel::Cancel;
 use crate::engine::error::{Error, Result};
+use crate::engine::kernels::attend::{BLOCK, Numbers};
 use crate::engine::kernels::{Input, Job, Kernels, mul};
 use crate::engine::kv::{KvCache, Side};
 use crate::engine::tokenizer::Token;
@@ -25,6 +26,18 @@ pub struct Row {
     pub kv: usize,
     /// Whether its logits are wanted.
     pub logits: bool,
+}
+
+/// Positions of a span of attention: long enough to be worth a task, short enough that a long
+/// context is shared by all threads. Spans never depend on how many threads there are.
+const SPAN: usize = 512;
+
+/// Attention of one row over one span of positions.
+#[derive(Clone, Copy, Debug)]
+struct Task {
+    row: usize,
+    from: usize,
+    to: usize,
 }
 
 /// Room for the pass, kept from one to the next. m is the number of rows.
@@ -48,6 +61,10 @@ pub struct Scratch {
     angles: Vec<f32>,
     /// (m, n_rot) the same of layers with a window.
     angles_local: Vec<f32>,
+    /// Spans of this layer's attention.
+    tasks: Vec<Task>,
+    /// (tasks, n_head_kv, group · (head_dim + 2)) their results.
+    parts: Vec<f32>,
     /// What goes into a product.
     input: Input,
     /// (rows that want logits, n_vocab)
@@ -188,20 +205,37 @@ impl Pass<'_> {
             kv.put(l, Side::K, row.pos, &k[i * kv_dim..(i + 1) * kv_dim]);
             kv.put(l, Side::V, row.pos, &v[i * kv_dim..(i + 1) * kv_dim]);
         }
-        // One task is one KV head of one row with all its query heads: neighbours in `att`.
-        let group = c.n_head / c.n_head_kv;
         let kvs: &[&mut KvCache] = kvs;
-        let att = s.input.begin(m, q_dim);
-        let longest = rows.iter().map(|r| r.pos + 1).max().unwrap_or(1);
+        s.tasks.clear();
+        for (i, row) in rows.iter().enumerate() {
+            let first = c.window[l].map_or(0, |w| (row.pos + 1).saturating_sub(w));
+            // Spans begin at multiples of their length, whoever else is in the batch.
+            let mut from = first;
+            while from <= row.pos {
+                let to = (from / SPAN * SPAN + SPAN).min(row.pos + 1);
+                s.tasks.push(Task { row: i, from, to });
+                from = to;
+            }
+        }
+        // A task is a span of one row; a piece is its part of one KV head with all its queries: the
+        // mixture, then the maximum and the sum of each query's softmax.
+        let group = c.n_head / c.n_head_kv;
+        let piece = group * (hd + 2);
+        let parts = resize(&mut s.parts, s.tasks.len() * c.n_head_kv * piece);
+        let longest = s.tasks.iter().map(|t| t.to - t.from).max().unwrap_or(1);
         let min = (MIN_WORK / (2 * longest * group * hd)).max(1);
-        self.workers.split_mut(att, group * hd, min, &|room, first, part| {
-            for (t, out) in part.chunks_exact_mut(group * hd).enumerate() {
-                let (i, head) = ((first + t) / c.n_head_kv, (first + t) % c.n_head_kv);
-                let q = &q[i * q_dim + head * group * hd..][..group * hd];
-                let row = rows[i];
-                attend(c, kernels, kvs[row.kv], l, head, row.pos, q, room, out);
+        let tasks = &s.tasks;
+        self.workers.split_mut(parts, piece, min, &|room, first, pieces| {
+            for (t, out) in pieces.chunks_exact_mut(piece).enumerate() {
+                let (task, head) = (tasks[(first + t) / c.n_head_kv], (first + t) % c.n_head_kv);
+                let row = rows[task.row];
+                let q = &q[task.row * q_dim + head * group * hd..][..group * hd];
+                let side = |side| kvs[row.kv].head(l, side, head);
+                attend(c, kernels, [side(Side::K), side(Side::V)], task, q, room, out);
             }
         });
+        let att = s.input.begin(m, q_dim);
+        gather(&s.tasks, parts, (c.n_head_kv, group, hd), att);
         let xb = resize(&mut s.xb, m * c.n_embd);
         self.linear(&mut s.input, &mut [(&layer.attn_output, &mut *xb)]);
         self.residual(&mut s.x, xb, layer.post_attention_norm.as_deref());
@@ -235,48 +269,79 @@ fn norm_heads(kernels: &Kernels, x: &mut [f32], w: &[f32], eps: f32) {
     }
 }
 
-/// Attention of one position's query heads that share a KV head: `q` and `out` are
-/// (group, head_dim).
-#[allow(clippy::too_many_arguments)]
+/// Attention of the queries of one KV head over one span. `q` is (group, head_dim); `out` is the
+/// mixture, of the same shape, and the maximum and sum of each query's softmax.
 fn attend(
     c: &Config,
     kernels: &Kernels,
-    kv: &KvCache,
-    layer: usize,
-    head: usize,
-    pos: usize,
+    [keys, values]: [Numbers<'_>; 2],
+    task: Task,
     q: &[f32],
     room: &mut Vec<f32>,
     out: &mut [f32],
 ) {
     let hd = c.head_dim;
-    let first = c.window[layer].map_or(0, |w| (pos + 1).saturating_sub(w));
-    let n = pos + 1 - first;
+    let blocks = task.from / BLOCK..task.to.div_ceil(BLOCK);
+    // Scores of whole blocks; those outside the span are not looked at.
+    let (ld, skip) = (blocks.len() * BLOCK, task.from % BLOCK);
+    let n = task.to - task.from;
     let group = q.len() / hd;
-    let need = hd + group * n;
-    if room.len() < need {
-        room.resize(need, 0.0);
+    if room.len() < group * ld {
+        room.resize(group * ld, 0.0);
     }
-    let (row, scores) = room.split_at_mut(hd);
-    let scores = &mut scores[..group * n];
-    kv.each(kernels, layer, Side::K, head, first..pos + 1, row, |t, k| {
-        for (g, q) in q.chunks_exact(hd).enumerate() {
-            scores[g * n + t - first] = kernels.dot(q, k);
-        }
-    });
-    for s in scores.chunks_exact_mut(n) {
+    let scores = &mut room[..group * ld];
+    kernels.scores(q, hd, keys, blocks, scores);
+    let (mixture, stats) = out.split_at_mut(group * hd);
+    for (s, stat) in scores.chunks_exact_mut(ld).zip(stats.chunks_exact_mut(2)) {
+        let s = &mut s[skip..skip + n];
         for s in s.iter_mut() {
             *s /= c.attn_divisor;
-            if let Some(cap) = c.attn_softcap {
+        }
+        if let Some(cap) = c.attn_softcap {
+            for s in s.iter_mut() {
                 *s = cap * (*s / cap).tanh();
             }
         }
-        kernels.softmax(s);
+        (stat[0], stat[1]) = kernels.softmax(s);
     }
-    out.fill(0.0);
-    kv.each(kernels, layer, Side::V, head, first..pos + 1, row, |t, v| {
-        for (g, out) in out.chunks_exact_mut(hd).enumerate() {
-            kernels.axpy(scores[g * n + t - first], v, out);
+    kernels.mix(&scores[skip..], ld, hd, values, task.from..task.to, mixture);
+}
+
+/// Puts the spans of each row together: a mixture counts as much as its softmax's sum, on the scale
+/// of the largest maximum. A single span is taken as it is.
+fn gather(
+    tasks: &[Task],
+    parts: &[f32],
+    (n_head_kv, group, hd): (usize, usize, usize),
+    out: &mut [f32],
+) {
+    let piece = group * (hd + 2);
+    let rows = tasks.chunk_by(|a, b| a.row == b.row);
+    let mut first = 0;
+    for (spans, out) in rows.zip(out.chunks_exact_mut(n_head_kv * group * hd)) {
+        for (head, out) in out.chunks_exact_mut(group * hd).enumerate() {
+            let part = |span: usize| &parts[((first + span) * n_head_kv + head) * piece..][..piece];
+            if spans.len() == 1 {
+                out.copy_from_slice(&part(0)[..group * hd]);
+                continue;
+            }
+            for (g, out) in out.chunks_exact_mut(hd).enumerate() {
+                let stat = |span: usize| {
+                    let s = &part(span)[group * hd + 2 * g..];
+                    (s[0], s[1])
+                };
+                let max = (0..spans.len()).map(|i| stat(i).0).fold(f32::NEG_INFINITY, f32::max);
+                let weight = |i: usize| stat(i).1 * (stat(i).0 - max).exp();
+                let total: f32 = (0..spans.len()).map(weight).sum();
+                out.fill(0.0);
+                for i in 0..spans.len() {
+                    let w = weight(i) / total;
+                    for (o, v) in out.iter_mut().zip(&part(i)[g * hd..]) {
+                        *o += w * v;
+                    }
+                }
+            }
         }
-    });
+        first += spans.len();
+    }
 }
