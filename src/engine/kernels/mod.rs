@@ -7,8 +7,8 @@
 //! order that depends neither on how many activation rows there are nor on the thread that
 //! computes it, so a text does not depend on batching or on `-j`.
 
-mod encode;
 pub mod attend;
+mod encode;
 mod matrix;
 pub mod ops;
 mod portable;

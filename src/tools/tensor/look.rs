@@ -261,8 +261,8 @@ mod tests {
         // Two far numbers among zeros and ones: by hand, mean 0.7, variance 2.41.
         let x = [0.0f32, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, -1.0, 5.0, 0.0];
         let look = look(&tensor(&[5, 2], &x), &Control::default()).unwrap().unwrap();
-        let mean = x.iter().sum::<f32>() / 10.0;
-        let moment = |k| x.iter().map(|v| f64::from(v - mean).powi(k)).sum::<f64>() / 10.0;
+        let mean = x.iter().map(|v| f64::from(*v)).sum::<f64>() / 10.0;
+        let moment = |k| x.iter().map(|v| (f64::from(*v) - mean).powi(k)).sum::<f64>() / 10.0;
         assert!((look.stats.sd - moment(2).sqrt()).abs() < 1e-9);
         assert!((look.kurtosis - (moment(4) / moment(2).powi(2) - 3.0)).abs() < 1e-9);
         assert_eq!(look.near_zero, 5);

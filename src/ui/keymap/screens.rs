@@ -6,7 +6,7 @@ use super::rows::{Binding, NEVER, alt, c, ctrl, on, row};
 use super::{Focus, Place};
 use crate::ui::msg::{Action, Switch, View};
 use crate::ui::widgets::composer::Edit;
-use Place::{Anywhere, In};
+use Place::In;
 
 /// Their part of the table; it is looked at first.
 pub(super) const ROWS: &[Binding] = &[
@@ -38,9 +38,7 @@ pub(super) const ROWS: &[Binding] = &[
     ),
     row(In(Focus::Field), &[ctrl('u')], Action::Edit(Edit::DeleteToStart), "delete all", NEVER),
     // ---- the inspector
-    row(In(Focus::Tree), &[on(Enter)], Action::Open, "open the group; measure the tensor", |n| {
-        n.enter
-    }),
+    row(In(Focus::Tree), &[on(Enter)], Action::Open, "open a group; measure", |n| n.enter),
     row(In(Focus::Tree), &[on(Right)], Action::Fold { open: true }, "open the group", |_| {
         Some("open/close")
     }),
@@ -104,7 +102,4 @@ pub(super) const ROWS: &[Binding] = &[
         (!n.empty).then_some("yank")
     }),
     row(Place::List, &[c('Y')], Action::Yank { all: true }, "copy the row as JSON", NEVER),
-    row(Anywhere, &[ctrl('o')], Action::Library, "the models on this machine", |n| {
-        (!n.focus.is_text() && n.focus != Focus::Library).then_some("models")
-    }),
 ];

@@ -82,6 +82,6 @@ mod tests {
         assert_eq!(list.window(3, 10), 0..3);
         assert_eq!(list.at, 2);
         assert_eq!(list.window(0, 10), 0..0);
-        assert_eq!(list.window(7, 0), 2..2);
+        assert!(list.window(7, 0).is_empty());
     }
 }
