@@ -134,7 +134,7 @@ impl App {
             Msg::Time(now) => self.time(now, &mut out),
             Msg::Key(key) if key.kind != KeyEventKind::Release => self.key(key, &mut out),
             Msg::Key(_) | Msg::Resize => {}
-            Msg::Paste(text) => self.paste(&text),
+            Msg::Paste(text) => self.paste(&text, &mut out),
             Msg::Engine(event) => {
                 if let Some((_, chat)) = &mut self.chat {
                     chat.event(&event, &mut out);
@@ -142,7 +142,7 @@ impl App {
             }
             Msg::Job(id, told) => match id.owner {
                 Owner::Models => self.models.told(id, told),
-                Owner::Inspect => self.inspect.told(id, told, &mut out),
+                _ => self.inspect.told(id, told, &mut out),
             },
             Msg::Talk(id, path) => self.talk(id, path, &mut out),
             Msg::Logged => self.logs.fetch(),
@@ -165,11 +165,11 @@ impl App {
         }
     }
 
-    fn paste(&mut self, text: &str) {
+    fn paste(&mut self, text: &str, out: &mut Vec<Effect>) {
         self.help = None;
         match self.page {
             Page::Models => self.models.paste(text),
-            Page::Tab(Tab::Inspect) => self.inspect.paste(text),
+            Page::Tab(Tab::Inspect) => self.inspect.paste(text, out),
             Page::Tab(_) => {
                 if let Some((_, chat)) = &mut self.chat {
                     self.page = Page::Tab(Tab::Chat);
@@ -260,7 +260,7 @@ impl App {
             Effect::Copy(text) => Some(text.chars().take(40).collect::<String>()),
             _ => None,
         }) {
-            let text = super::widgets::text::one_line(&text).replace('␣', " ");
+            let text = super::widgets::text::shown_line(&text);
             self.say(format!("copied {text}"), Again::Nothing);
         }
     }

@@ -1,15 +1,17 @@
 //! Work that takes longer than a frame: a tool on a thread of its own, told of as messages.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::chat::{Template, Turn};
-use crate::engine::tokenizer::{LoadOptions, Tokenizer};
+use crate::engine::chat::{Rendered, Template, Turn};
+use crate::engine::tokenizer::{Encode, LoadOptions, Token, Tokenizer};
 use crate::engine::{Checkpoint, Error, Result, Tensor};
 use crate::tools::library::{self, Entry, Found, Place, PlaceKind, Searched};
+use crate::tools::opts::FileOpts;
 use crate::tools::tensor::{self, Look, Tryout};
-use crate::tools::{Control, opts::FileOpts};
+use crate::tools::{Control, tokenize};
 
 /// Whose answer it is: answers to questions that were asked before are passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +22,19 @@ pub struct JobId {
     pub n: u64,
 }
 
-/// Screens that have work done.
+/// Who has work done. All but the first are parts of the inspector, each of which waits for its
+/// own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Owner {
     Models,
-    Inspect,
+    File,
+    Tensor,
+    Numbers,
+    Tokenizer,
+    Search,
+    Encode,
+    Render,
 }
 
 /// A piece of work.
@@ -58,8 +67,21 @@ pub enum Work {
         /// What each type would do.
         types: bool,
     },
+    /// Decode a part of a tensor: [`Told::Numbers`].
+    Numbers {
+        /// Which.
+        tensor: Tensor,
+        /// Of these rows.
+        rows: Range<usize>,
+        /// These columns.
+        cols: Range<usize>,
+    },
     /// Load the tokenizer: [`Told::Tokenizer`].
     Tokenizer(Arc<Checkpoint>),
+    /// Find the tokens that fit some letters, or an id: [`Told::Tokens`].
+    Search(Arc<Tokenizer>, String),
+    /// Cut a text into tokens: [`Told::Tokens`].
+    Encode(Arc<Tokenizer>, String),
     /// Render a conversation by a file's template: [`Told::Rendered`].
     Render {
         /// The file.
@@ -82,7 +104,12 @@ impl std::fmt::Debug for Work {
             Work::Measure { tensor, look, types } => {
                 write!(f, "Measure({}, look {look}, types {types})", tensor.name)
             }
+            Work::Numbers { tensor, rows, cols } => {
+                write!(f, "Numbers({}, rows {rows:?}, columns {cols:?})", tensor.name)
+            }
             Work::Tokenizer(ckpt) => write!(f, "Tokenizer({})", ckpt.path.display()),
+            Work::Search(_, pattern) => write!(f, "Search({pattern})"),
+            Work::Encode(_, text) => write!(f, "Encode({} bytes)", text.len()),
             Work::Render { ckpt, .. } => write!(f, "Render({})", ckpt.path.display()),
         }
     }
@@ -97,16 +124,20 @@ pub enum Told {
     Entry(usize, Box<Entry>),
     /// The model that a word means.
     Named(Box<Entry>),
-    /// A file.
-    Opened(Arc<Checkpoint>),
+    /// A file, and how much memory is free.
+    Opened(Arc<Checkpoint>, Option<u64>),
     /// A tensor's numbers; `None` where they cannot be decoded.
     Look(Option<Arc<Look>>),
     /// A tensor in another type.
     Tryout(Tryout),
+    /// A part of a tensor, row by row; `None` where it cannot be decoded.
+    Numbers(Option<Vec<Vec<f32>>>),
     /// A tokenizer.
     Tokenizer(Arc<Tokenizer>),
+    /// Some of its tokens.
+    Tokens(Vec<Token>),
     /// A prompt, and how many tokens it is.
-    Rendered(String, usize),
+    Rendered(Box<Rendered>, usize),
     /// It did not go.
     Failed(Arc<Error>),
     /// That is all.
@@ -119,11 +150,13 @@ impl std::fmt::Debug for Told {
             Told::Found(found, ..) => write!(f, "Found({})", found.len()),
             Told::Entry(n, e) => write!(f, "Entry({n}, {})", e.name),
             Told::Named(e) => write!(f, "Named({})", e.name),
-            Told::Opened(ckpt) => write!(f, "Opened({})", ckpt.path.display()),
+            Told::Opened(ckpt, _) => write!(f, "Opened({})", ckpt.path.display()),
             Told::Look(look) => write!(f, "Look({})", look.is_some()),
             Told::Tryout(t) => write!(f, "{t:?}"),
+            Told::Numbers(rows) => write!(f, "Numbers({:?})", rows.as_ref().map(Vec::len)),
+            Told::Tokens(tokens) => write!(f, "Tokens({})", tokens.len()),
             Told::Tokenizer(t) => write!(f, "Tokenizer({})", t.len()),
-            Told::Rendered(text, n) => write!(f, "Rendered({} bytes, {n} tokens)", text.len()),
+            Told::Rendered(text, n) => write!(f, "Rendered({} bytes, {n} tokens)", text.text.len()),
             Told::Failed(e) => write!(f, "Failed({e})"),
             Told::Ended => f.write_str("Ended"),
         }
@@ -175,7 +208,10 @@ impl Work {
                 }
                 tell(Told::Named(Box::new(entry)));
             }
-            Work::Open(path) => tell(Told::Opened(Arc::new(Checkpoint::open(path)?))),
+            Work::Open(path) => {
+                let ckpt = Arc::new(Checkpoint::open(path)?);
+                tell(Told::Opened(ckpt, library::free_memory()));
+            }
             Work::Measure { tensor, look, types } => {
                 if *look {
                     tell(Told::Look(tensor::look(tensor, control)?.map(Arc::new)));
@@ -188,13 +224,23 @@ impl Work {
                 let tokenizer = Tokenizer::load(ckpt, LoadOptions::default())?;
                 tell(Told::Tokenizer(Arc::new(tokenizer)));
             }
+            Work::Numbers { tensor, rows, cols } => {
+                tell(Told::Numbers(tensor::window(tensor, rows.clone(), cols.clone())));
+            }
+            Work::Search(tokenizer, pattern) => {
+                tell(Told::Tokens(tokenize::search(tokenizer, pattern, control)?));
+            }
+            Work::Encode(tokenizer, text) => {
+                let how = Encode { bos: true, special: true };
+                tell(Told::Tokens(tokenizer.encode(text, how)));
+            }
             Work::Render { ckpt, tokenizer, turns, reply } => {
                 let Some(template) = Template::load(ckpt, tokenizer)? else { return Ok(()) };
                 let rendered = template.render(turns, *reply)?;
                 let how =
                     crate::engine::tokenizer::Encode { bos: !rendered.has_bos, special: true };
                 let tokens = tokenizer.encode(&rendered.text, how).len();
-                tell(Told::Rendered(rendered.text, tokens));
+                tell(Told::Rendered(Box::new(rendered), tokens));
             }
         }
         Ok(())
@@ -225,6 +271,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Nothing yet; names of jobs are counted from here.
+    pub fn after(n: u64) -> Pending {
+        Pending { n, running: None }
+    }
+
     /// Names a new job and stops the one before.
     pub fn start(&mut self, owner: Owner, work: Work) -> Job {
         self.stop();
@@ -253,5 +304,12 @@ impl Pending {
         if let Some(control) = self.running.take() {
             control.cancel.raise();
         }
+    }
+}
+
+impl Drop for Pending {
+    /// Nobody will listen.
+    fn drop(&mut self) {
+        self.stop();
     }
 }

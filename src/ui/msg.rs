@@ -169,6 +169,8 @@ pub enum View {
     Map,
     /// The rows by size.
     Rows,
+    /// What each type would do.
+    Types,
 }
 
 /// What is to be done. The loop does it; tests look at it.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub use self::report::{Check, Dims, Memory, Part, Report, Summary, TokenizerCard, TypeShare};
+pub use self::select::{TensorLine, json};
 use super::console::Console;
 use super::opts::{FileOpts, format_id};
 use super::progress::Progress;

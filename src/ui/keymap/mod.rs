@@ -42,6 +42,8 @@ pub enum Focus {
     Play,
     /// The log.
     Logs,
+    /// A screen with nothing on it.
+    Nothing,
 }
 
 impl Focus {
@@ -142,6 +144,7 @@ impl Place {
             Place::In(Focus::Detail) => "A row's details",
             Place::In(Focus::Play) => "Playground",
             Place::In(Focus::Logs) => "Logs",
+            Place::In(Focus::Nothing) => "Nothing",
             Place::Chat => "Conversation's panes",
             Place::Reading => "Outside the message",
             Place::Inspector => "Inspector",
@@ -177,6 +180,8 @@ pub struct Now {
     pub sorts: bool,
     /// A tensor's numbers are shown.
     pub numbers: bool,
+    /// There are rows to go to by their numbers.
+    pub goes: bool,
     /// A template is rendered.
     pub switches: bool,
     /// There is a pane beside this one.

@@ -52,11 +52,14 @@ pub(super) const ROWS: &[Binding] = &[
         Some("columns")
     }),
     row(In(Focus::Values), &[c('g')], Action::Goto, "go to a row by its number", |_| Some("goto")),
+    row(In(Focus::Detail), &[c('g')], Action::Goto, "go to a row by its number", |n| {
+        n.goes.then_some("goto")
+    }),
     row(In(Focus::Table), &[on(Enter)], Action::Open, "open it", |n| n.enter),
-    row(In(Focus::Detail), &[c('a')], Action::Switch(Switch::Reply), "the start of a reply", |n| {
+    row(Place::Inspector, &[c('a')], Action::Switch(Switch::Reply), "the start of a reply", |n| {
         n.switches.then_some("reply")
     }),
-    row(In(Focus::Detail), &[c('p')], Action::Switch(Switch::System), "a system prompt", |n| {
+    row(Place::Inspector, &[c('p')], Action::Switch(Switch::System), "a system prompt", |n| {
         n.switches.then_some("system")
     }),
     row(Place::Inspector, &[c(']')], Action::Part { next: true }, "the next part", |_| {
@@ -74,6 +77,9 @@ pub(super) const ROWS: &[Binding] = &[
     }),
     row(Place::Inspector, &[c('r')], Action::View(View::Rows), "rows by size", |n| {
         n.numbers.then_some("rows")
+    }),
+    row(Place::Inspector, &[c('t')], Action::View(View::Types), "what each type would do", |n| {
+        n.numbers.then_some("types")
     }),
     // ---- the playground
     row(In(Focus::Play), &[on(Up)], Action::Scroll(-1), "a token up", |_| Some("scroll")),

@@ -7,7 +7,7 @@ use super::*;
 use Focus::{Composer, Help, Knobs, Model, Number, Transcript};
 use Place::In;
 
-const FOCUSES: [Focus; 14] = [
+const FOCUSES: [Focus; 15] = [
     Composer,
     Transcript,
     Knobs,
@@ -22,6 +22,7 @@ const FOCUSES: [Focus; 14] = [
     Focus::Detail,
     Focus::Play,
     Focus::Logs,
+    Focus::Nothing,
 ];
 
 fn now(focus: Focus) -> Now {

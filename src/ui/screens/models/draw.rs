@@ -9,7 +9,7 @@ use crate::ui::msg::Action;
 use crate::ui::theme::{Role, Theme};
 use crate::ui::widgets::meter;
 use crate::ui::widgets::pane::{Cell, left, line, pane, right, row, wrapped};
-use crate::ui::widgets::text::{one_line, tail};
+use crate::ui::widgets::text::{shown_line as shown, tail};
 
 /// Columns from which on the preview stands beside the list.
 const WIDE: u16 = 110;
@@ -154,7 +154,7 @@ impl Models {
                 (None, Some(_)) => ("–".into(), "not present"),
                 (None, None) => ("–".into(), "not set"),
             };
-            let shown = tail(&one_line(&s.place.shown).replace('␣', " "), 34);
+            let shown = tail(&shown(&s.place.shown), 34);
             [
                 left(format!("  {shown}"), 36, Role::Dim),
                 right(n, 4, Role::Dim),
@@ -266,11 +266,6 @@ fn draw_start(area: Rect, buf: &mut Buffer, theme: &Theme) {
         let at = Rect { x: inner.x.saturating_sub(2), width: inner.width + 2, ..inner };
         row(at, y, buf, theme, &cells, None);
     }
-}
-
-/// A stranger's text on a line.
-fn shown(text: &str) -> String {
-    one_line(text).replace('␣', " ")
 }
 
 /// Which columns there is room for.

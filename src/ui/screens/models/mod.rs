@@ -20,7 +20,7 @@ use crate::ui::msg::{Action, Effect};
 use crate::ui::theme::{Role, Theme};
 use crate::ui::widgets::composer::{Composer, Edit};
 use crate::ui::widgets::list::List;
-use crate::ui::widgets::text::one_line;
+use crate::ui::widgets::text::shown_line;
 
 /// What the screen begins with.
 #[derive(Clone, Debug, Default)]
@@ -178,7 +178,7 @@ impl Models {
                 self.filter.set("");
                 self.arrange(Some(path));
             }
-            Told::Failed(e) => self.fault = Some(one_line(&e.to_string()).replace('␣', " ")),
+            Told::Failed(e) => self.fault = Some(shown_line(&e.to_string())),
             _ => {}
         }
     }
@@ -268,7 +268,7 @@ impl Models {
         }
         let names = |m: &Model| format!("○ {}", m.path.display());
         let text = self.chosen().map_or("○ ready".into(), names);
-        (one_line(&text).replace('␣', " "), Role::Dim)
+        (shown_line(&text), Role::Dim)
     }
 
     /// Whether something is under way, which an interrupt stops first.
