@@ -67,7 +67,7 @@ pub(super) const ROWS: &[Binding] = &[
     row(Anywhere, &[ctrl('c')], Action::Interrupt, "stop; clear; twice: quit", |n| match n {
         n if n.busy => Some("stop"),
         n if n.broken => Some("quit"),
-        n if !n.empty => Some("clear"),
+        n if n.focus.is_chat() && !n.empty => Some("clear"),
         _ => None,
     }),
     row(In(Composer), &[on(Enter)], Action::Send, "send", |n| match n {

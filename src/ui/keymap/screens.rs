@@ -12,6 +12,11 @@ use Place::In;
 pub(super) const ROWS: &[Binding] = &[
     // ---- the list of models
     row(In(Focus::Library), &[on(Enter)], Action::Open, "open the model and chat", |n| n.enter),
+    row(In(Focus::Tree), &[on(Enter)], Action::Open, "open a group; see the numbers", |n| n.enter),
+    row(In(Focus::Table), &[on(Enter)], Action::Open, "open it", |n| n.enter),
+    row(In(Focus::Values), &[on(Enter)], Action::Open, "measure it; go to the row", NEVER),
+    row(Place::List, &[on(Up), c('k')], Action::Scroll(-1), "a row up", |_| Some("move")),
+    row(Place::List, &[on(Down), c('j')], Action::Scroll(1), "a row down", |_| Some("move")),
     row(In(Focus::Library), &[c('i')], Action::Inspect, "look into it", |n| {
         (!n.empty).then_some("inspect")
     }),
@@ -38,34 +43,32 @@ pub(super) const ROWS: &[Binding] = &[
     ),
     row(In(Focus::Field), &[ctrl('u')], Action::Edit(Edit::DeleteToStart), "delete all", NEVER),
     // ---- the inspector
-    row(In(Focus::Tree), &[on(Enter)], Action::Open, "open a group; measure", |n| n.enter),
-    row(In(Focus::Tree), &[on(Right)], Action::Fold { open: true }, "open the group", |_| {
-        Some("open/close")
-    }),
     row(In(Focus::Tree), &[on(Left)], Action::Fold { open: false }, "close the group", |_| {
         Some("open/close")
     }),
-    row(In(Focus::Values), &[on(Right)], Action::Fold { open: true }, "columns on", |_| {
-        Some("columns")
+    row(In(Focus::Tree), &[on(Right)], Action::Fold { open: true }, "open the group", |_| {
+        Some("open/close")
     }),
     row(In(Focus::Values), &[on(Left)], Action::Fold { open: false }, "columns back", |_| {
+        Some("columns")
+    }),
+    row(In(Focus::Values), &[on(Right)], Action::Fold { open: true }, "columns on", |_| {
         Some("columns")
     }),
     row(In(Focus::Values), &[c('g')], Action::Goto, "go to a row by its number", |_| Some("goto")),
     row(In(Focus::Detail), &[c('g')], Action::Goto, "go to a row by its number", |n| {
         n.goes.then_some("goto")
     }),
-    row(In(Focus::Table), &[on(Enter)], Action::Open, "open it", |n| n.enter),
     row(Place::Inspector, &[c('a')], Action::Switch(Switch::Reply), "the start of a reply", |n| {
         n.switches.then_some("reply")
     }),
     row(Place::Inspector, &[c('p')], Action::Switch(Switch::System), "a system prompt", |n| {
         n.switches.then_some("system")
     }),
-    row(Place::Inspector, &[c(']')], Action::Part { next: true }, "the next part", |_| {
+    row(Place::Inspector, &[c('[')], Action::Part { next: false }, "the part before", |_| {
         Some("part")
     }),
-    row(Place::Inspector, &[c('[')], Action::Part { next: false }, "the part before", |_| {
+    row(Place::Inspector, &[c(']')], Action::Part { next: true }, "the next part", |_| {
         Some("part")
     }),
     row(Place::Inspector, &[c('v')], Action::View(View::Values), "numbers", NEVER),
@@ -95,8 +98,6 @@ pub(super) const ROWS: &[Binding] = &[
     row(In(Focus::Play), &[on(Enter)], Action::Edit(Edit::Newline), "a new line", NEVER),
     row(In(Focus::Play), &[on(Esc)], Action::Back, "to the table", |_| Some("table")),
     // ---- every list
-    row(Place::List, &[on(Up), c('k')], Action::Scroll(-1), "a row up", |_| Some("move")),
-    row(Place::List, &[on(Down), c('j')], Action::Scroll(1), "a row down", |_| Some("move")),
     row(Place::List, &[c('/')], Action::Filter, "only rows that fit some letters", |n| {
         n.filters.then_some("filter")
     }),

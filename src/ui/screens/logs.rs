@@ -19,7 +19,7 @@ use crate::ui::widgets::text::tail;
 /// Lines that are kept: as many as the ring has.
 const LINES: usize = 2_000;
 /// Cells of the part of the program that spoke.
-const FROM: u16 = 18;
+const FROM: u16 = 10;
 
 /// The log.
 #[derive(Debug, Default)]

@@ -26,7 +26,8 @@ impl Tensors {
         buf: &mut Buffer,
         theme: &Theme,
     ) -> Option<Position> {
-        if area.width < WIDE {
+        self.narrow = area.width < WIDE;
+        if self.narrow {
             return match (self.inside, self.view) {
                 (false, _) => self.draw_tree(area, buf, theme),
                 (true, View::Types) => {
@@ -179,7 +180,7 @@ impl Tensors {
         };
         let inner = pane(area, buf, theme, &title, "", focused);
         let Some((tensor, measured)) = chosen else { return };
-        let widths = [8, 6, 8, 9, 9, 9];
+        let widths = [7, 5, 6, 8, 8, 8];
         let cells = |texts: [String; 6], role: Role| -> Vec<Cell> {
             let each = texts.into_iter().zip(widths).enumerate();
             each.map(|(n, (t, w))| if n == 0 { left(t, w, role) } else { right(t, w, role) })
@@ -212,8 +213,8 @@ impl Tensors {
                 }
                 Outcome::Falls { to } => {
                     let cols = tensor.cols();
-                    let text = format!("its blocks do not fit {cols}: would be {to}");
-                    let cells = [left(t.dtype, 8, Role::Dim), left(text, inner.width, Role::Dim)];
+                    let text = format!("no whole blocks in {cols}: would be {to}");
+                    let cells = [left(t.dtype, 7, Role::Dim), left(text, inner.width, Role::Dim)];
                     row(at, y, buf, theme, &cells, None);
                 }
             }

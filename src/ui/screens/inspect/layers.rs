@@ -61,7 +61,7 @@ impl Layers {
         let tensor = |leaf: &usize| ckpt.tensors.get_index(*leaf).map(|(_, t)| t);
         let share = |bytes: u64| format!("{:.1}", bytes as f64 * 100.0 / tree.bytes.max(1) as f64);
         let (mut rows, mut parts) = (Vec::new(), Vec::new());
-        for group in &tree.groups {
+        for group in tree.layers() {
             let members: Vec<&Tensor> = group.members.iter().filter_map(tensor).collect();
             let numbers: u64 = members.iter().map(|t| t.len() as u64).sum();
             // Only layers of the language model, whose numbers the configuration counts.
@@ -126,17 +126,14 @@ impl Layers {
         let title = self.sheet.rows[n].cells[0].clone();
         let inner = pane(area, buf, theme, &title, "", self.inside);
         let parts = self.parts.get(n).map_or(&[][..], Vec::as_slice);
-        let all: u64 = parts.iter().map(|p| p.bytes).sum();
-        let name = inner.width.saturating_sub(2 + 8 + 14 + 8 + 7);
+        let name = inner.width.saturating_sub(2 + 7 + 13 + 7);
         for (at, y) in self.list.window(parts.len(), inner.height).zip(inner.top()..) {
             let p = &parts[at];
-            let share = p.bytes as f64 / all.max(1) as f64;
             let cells = [
                 left(&p.name, name, Role::Text),
-                left(p.dtype, 7, Role::Text),
-                left(&p.shape, 13, Role::Text),
-                right(meter::bytes(p.bytes), 7, Role::Text),
-                left(meter::bar(share, 6), 6, Role::Value),
+                left(p.dtype, 6, Role::Text),
+                left(&p.shape, 12, Role::Text),
+                right(meter::bytes(p.bytes), 6, Role::Text),
             ];
             let chosen = (self.inside && at == self.list.at).then_some(true);
             row(inner, y, buf, theme, &cells, chosen);

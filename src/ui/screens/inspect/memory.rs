@@ -68,7 +68,7 @@ impl Memory {
                 let left = free.map(|f| f.saturating_sub(weights));
                 let most = left.map_or(String::new(), |left| {
                     let n = left.checked_div(n).unwrap_or(0);
-                    format!(", {} positions fit", meter::count(n))
+                    format!(", {} fit", meter::count(n))
                 });
                 format!("{} a position{most}", meter::bytes(n))
             });
@@ -123,7 +123,7 @@ impl Panel for Memory {
                 };
                 paragraph(super::sheet::below(below, used), buf, theme, Role::Dim, &text);
             }
-            let foot = Rect { y: inner.bottom().saturating_sub(2), height: 2, ..inner };
+            let foot = Rect { y: inner.bottom().saturating_sub(3), height: 3, ..inner };
             if foot.y > below.y + 4 {
                 let text = "Mapped weights are read as they are used, and shared by all sessions; \
                             each session has a KV cache of its own.";

@@ -18,9 +18,8 @@ use crate::ui::widgets::text::shown_line;
 
 /// Cells of a number.
 const CELL: usize = 9;
-/// Shades of the map, and below which multiple of the mean each holds.
-const SHADES: [(char, f32); 6] =
-    [(' ', 0.1), ('·', 0.5), ('░', 0.9), ('▒', 1.2), ('▓', 2.0), ('█', f32::INFINITY)];
+/// Shades of the map, the smallest size first.
+const SHADES: [char; 6] = [' ', '·', '░', '▒', '▓', '█'];
 
 impl Tensors {
     pub(super) fn draw_numbers(
@@ -166,7 +165,7 @@ impl Tensors {
             let r = look.row_order[at] as usize;
             let rms = f64::from(look.row_rms[r]);
             let share = rms / f64::from(largest);
-            let width = rows.width.saturating_sub(2 + 9 + 10 + 8);
+            let width = rows.width.saturating_sub(2 + 10 + 10 + 8);
             let role = if rms == 0.0 { Role::Warn } else { Role::Text };
             let cells = [
                 right(format!("row {r}"), 9, role),
@@ -277,7 +276,7 @@ fn draw_histogram(area: Rect, buf: &mut Buffer, theme: &Theme, look: &Look) {
         return;
     }
     let head = format!(
-        "mean {}   sd {}   beyond the ends: in the outermost",
+        "mean {}   sd {}   (the ends hold all beyond)",
         small(look.stats.mean),
         small(look.stats.sd)
     );
@@ -305,27 +304,30 @@ fn draw_histogram(area: Rect, buf: &mut Buffer, theme: &Theme, look: &Look) {
 
 fn draw_map(area: Rect, buf: &mut Buffer, theme: &Theme, look: &Look) {
     let grid = &look.grid;
-    let mean = grid.rms.iter().map(|x| f64::from(*x)).sum::<f64>() / grid.rms.len().max(1) as f64;
-    let legend = "· <½   ░ <0.9   ▒ about   ▓ >1.2   █ >2 × the mean size of a cell";
-    line(area, area.y, buf, theme.style(Role::Dim), legend);
     let plot = below(area, 2);
-    if grid.rms.is_empty() || plot.is_empty() || mean == 0.0 {
+    let (h, w) = (grid.rows.min(plot.height.into()), grid.cols.min(plot.width.into()));
+    if grid.rms.is_empty() || h == 0 || w == 0 {
         return;
     }
-    let (h, w) = (grid.rows.min(plot.height.into()), grid.cols.min(plot.width.into()));
-    for y in 0..h {
-        for x in 0..w {
-            let size = cell(
-                grid,
-                y * grid.rows / h..(y + 1) * grid.rows / h,
-                x * grid.cols / w..(x + 1) * grid.cols / w,
-            );
-            let share = size / mean as f32;
-            let sign = SHADES.iter().find(|(_, below)| share < *below).map_or('█', |(c, _)| *c);
-            let role = if share >= 2.0 { Role::Changed } else { Role::Value };
-            let at = Position::new(plot.x + x as u16, plot.y + y as u16);
-            buf.set_stringn(at.x, at.y, sign.to_string(), 1, theme.style(role));
-        }
+    let range = |at: usize, n: usize, all: usize| at * all / n..(at + 1) * all / n;
+    let sizes: Vec<f32> = (0..h * w)
+        .map(|c| cell(grid, range(c / w, h, grid.rows), range(c % w, w, grid.cols)))
+        .collect();
+    let (lo, hi) = sizes.iter().fold((f32::MAX, 0f32), |(a, b), x| (a.min(*x), b.max(*x)));
+    let shades: String = SHADES.iter().skip(1).flat_map(|c| [*c, ' ']).collect();
+    let legend = format!(
+        "{} {shades}{}   root of the mean square",
+        small(f64::from(lo)),
+        small(f64::from(hi))
+    );
+    line(area, area.y, buf, theme.style(Role::Dim), &legend);
+    for (c, size) in sizes.iter().enumerate() {
+        // All alike is drawn in the middle.
+        let share = if hi > lo { (size - lo) / (hi - lo) } else { 0.5 };
+        let level = ((share * SHADES.len() as f32) as usize).min(SHADES.len() - 1);
+        let at = Position::new(plot.x + (c % w) as u16, plot.y + (c / w) as u16);
+        let sign = SHADES[level].to_string();
+        buf.set_stringn(at.x, at.y, sign, 1, theme.style(Role::Value));
     }
 }
 

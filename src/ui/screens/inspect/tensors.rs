@@ -73,6 +73,8 @@ pub struct Tensors {
     before: String,
     /// The numbers have the focus.
     pub(super) inside: bool,
+    /// The last window had room for one pane only.
+    pub(super) narrow: bool,
     pub(super) view: View,
     pub(super) measured: HashMap<usize, Measured>,
     measuring: Pending,
@@ -101,6 +103,7 @@ impl Tensors {
             typing: None,
             before: String::new(),
             inside: false,
+            narrow: false,
             view: View::Values,
             measured: HashMap::new(),
             measuring: Pending::after(base),
@@ -288,7 +291,10 @@ impl Tensors {
                 let open = self.tree.groups.get(g).is_some_and(|g| g.open);
                 self.fold(!open);
             }
-            (Action::Open, Some(Row::Tensor { .. })) => self.measure(true, out),
+            (Action::Open, Some(Row::Tensor { .. })) => {
+                self.measure(true, out);
+                self.inside = true;
+            }
             (Action::Fold { open }, _) => self.fold(open),
             (Action::Sort | Action::SortReverse, kept) => {
                 match action {
@@ -342,11 +348,7 @@ impl Panel for Tensors {
                 let open = self.tree.groups.get(g).is_some_and(|g| g.open);
                 Some(if open { "close" } else { "open" })
             }
-            Some(Row::Tensor { leaf, .. }) => {
-                let known = self.measured.get(&leaf);
-                let done = known.is_some_and(|m| m.tried && m.look.is_some());
-                (!done && !self.is_measuring()).then_some("measure")
-            }
+            Some(Row::Tensor { .. }) => Some("numbers"),
             None => None,
         };
         Now {
@@ -384,7 +386,10 @@ impl Panel for Tensors {
                 self.goto.set("");
                 self.typing = Some(Typing::Goto);
             }
-            Action::View(view) => self.view = if self.view == view { View::Values } else { view },
+            Action::View(view) => {
+                self.view = if self.view == view { View::Values } else { view };
+                self.inside |= self.narrow && self.chosen().is_some();
+            }
             Action::Yank { all } => out.extend(self.yank(all).map(Effect::Copy)),
             Action::NextPane | Action::PrevPane => {
                 self.inside = !self.inside && self.chosen().is_some();

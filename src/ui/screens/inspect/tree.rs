@@ -164,6 +164,14 @@ impl Tree {
         &self.shown
     }
 
+    /// The groups in the order of the tree.
+    pub fn layers(&self) -> impl Iterator<Item = &Group> {
+        self.top.iter().filter_map(|r| match r {
+            Row::Group(g) => self.groups.get(*g),
+            Row::Tensor { .. } => None,
+        })
+    }
+
     /// What is said of the order.
     pub fn order_name(&self) -> &'static str {
         ORDERS.iter().find(|(o, _)| *o == self.order).map_or("", |(_, name)| name)

@@ -14,7 +14,7 @@ use crate::ui::widgets::text::{shown_line as shown, tail};
 /// Columns from which on the preview stands beside the list.
 const WIDE: u16 = 110;
 /// Columns of the preview.
-const SIDE: u16 = 45;
+const SIDE: u16 = 42;
 /// Rows of the list that the preview below it leaves.
 const LEAST: u16 = 5;
 
@@ -27,7 +27,7 @@ impl Models {
     ) -> Option<Position> {
         let first = self.first_run(area.width.saturating_sub(4));
         let panel = match first.len() as u16 {
-            n if n > 0 && area.height >= n + 2 + 14 => n + 2,
+            n if n > 0 && area.height >= n + 2 + 11 => n + 2,
             _ => 0,
         };
         let [body, panel] =
@@ -254,7 +254,7 @@ fn draw_start(area: Rect, buf: &mut Buffer, theme: &Theme) {
     let inner = pane(area, buf, theme, "Start", "", false);
     let rows = [
         (Action::Open, "load and chat"),
-        (Action::Inspect, "look into it (maps the file, loads nothing)"),
+        (Action::Inspect, "look into it; loads nothing"),
         (Action::Filter, "only names that fit some letters"),
         (Action::OpenPath, "open a path, ollama:… or hf:…"),
         (Action::Sort, "another order"),
@@ -277,18 +277,15 @@ struct Columns {
 
 impl Columns {
     fn of(width: u16) -> Columns {
-        let (format, runs) = (width >= 66, width >= 56);
-        let taken = 2 + 7 + 7 + 11 + 5 + if format { 12 } else { 0 } + if runs { 5 } else { 0 };
+        let (format, runs) = (width >= 62, width >= 50);
+        let taken = 2 + 7 + 11 + 5 + if format { 16 } else { 7 } + if runs { 5 } else { 0 };
         Columns { name: width.saturating_sub(taken), format, runs }
     }
 
-    fn cells(&self, texts: [(String, Role); 7]) -> Vec<Cell> {
-        let [name, format, dtype, size, ram, fits, runs] = texts;
+    fn cells(&self, texts: [(String, Role); 6]) -> Vec<Cell> {
+        let [name, format, size, ram, fits, runs] = texts;
         let mut out = vec![left(name.0, self.name, name.1)];
-        if self.format {
-            out.push(left(format.0, 11, format.1));
-        }
-        out.push(left(dtype.0, 6, dtype.1));
+        out.push(left(format.0, if self.format { 15 } else { 6 }, format.1));
         out.push(right(size.0, 6, size.1));
         out.push(right(ram.0, 10, ram.1));
         out.push(left(fits.0, 4, fits.1));
@@ -299,32 +296,33 @@ impl Columns {
     }
 
     fn header(&self) -> Vec<Cell> {
-        let names = ["name", "format", "type", "size", "memory@ctx", "fits", "runs"];
+        let format = if self.format { "format" } else { "type" };
+        let names = ["name", format, "size", "memory@ctx", "fits", "runs"];
         self.cells(names.map(|n| (n.to_owned(), Role::Dim)))
     }
 
     fn row(&self, model: &Model) -> Vec<Cell> {
         let name = shown(&model.name);
-        let text = |s: &str| (s.to_owned(), Role::Text);
         let Some(e) = &model.entry else {
             let dots = || ("…".to_owned(), Role::Dim);
-            return self.cells([
-                (name, Role::Text),
-                dots(),
-                dots(),
-                dots(),
-                dots(),
-                dots(),
-                dots(),
-            ]);
+            return self.cells([(name, Role::Text), dots(), dots(), dots(), dots(), dots()]);
         };
         let role = if e.format.is_some() { Role::Text } else { Role::Dim };
         let yes =
             |b: bool, no: Role| if b { ("yes".into(), Role::Good) } else { ("NO".into(), no) };
+        let dtype = e.dtype.unwrap_or("–");
+        let format = match (&e.format, self.format) {
+            (None, _) => "damaged".into(),
+            (Some(_), false) => dtype.to_owned(),
+            (Some(format), true) => {
+                // Which version of it is told beside the list.
+                let short = format.split_once("-v").map_or(format.as_str(), |(name, _)| name);
+                format!("{} {dtype}", short.replace("safetensors", "safetens."))
+            }
+        };
         self.cells([
             (name, role),
-            text(e.format.as_deref().unwrap_or("damaged")),
-            text(e.dtype.unwrap_or("–")),
+            (format, role),
             (meter::bytes(e.bytes), role),
             (memory(e), role),
             e.fits.map_or(("–".into(), Role::Dim), |b| yes(b, Role::Warn)),
