@@ -61,6 +61,8 @@ pub struct Map {
     regions: Vec<Region>,
     /// Bytes of each file, as far as tensors tell.
     sizes: Vec<u64>,
+    /// The picture is seen where there is no room for both.
+    inside: bool,
 }
 
 impl Map {
@@ -115,7 +117,7 @@ impl Map {
             );
             sizes[0] = sizes[0].max(ckpt.file_bytes);
         }
-        Map { sheet: Sheet::new("File map", COLUMNS, rows), regions, sizes }
+        Map { sheet: Sheet::new("File map", COLUMNS, rows), regions, sizes, inside: false }
     }
 
     fn draw_picture(&self, area: Rect, buf: &mut Buffer, theme: &Theme) {
@@ -208,6 +210,7 @@ impl Panel for Map {
             focus,
             empty: self.sheet.chosen().is_none(),
             filters: self.sheet.filters(),
+            panes: true,
             ..Now::default()
         }
     }
@@ -218,6 +221,8 @@ impl Panel for Map {
                 let text = self.sheet.chosen().map(|n| self.sheet.rows[n].cells.join("\t"));
                 out.extend(text.map(Effect::Copy));
             }
+            Action::NextPane | Action::PrevPane => self.inside = !self.inside,
+            Action::Back if self.inside => self.inside = false,
             action => drop(self.sheet.act(action)),
         }
     }
@@ -235,8 +240,11 @@ impl Panel for Map {
     }
 
     fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
-        let (list, detail) = split(area, false);
+        let (list, detail) = split(area, self.inside);
         self.draw_picture(detail, buf, theme);
+        if list.is_empty() {
+            return None;
+        }
         self.sheet.draw(list, buf, theme, true)
     }
 }

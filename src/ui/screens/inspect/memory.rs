@@ -33,6 +33,8 @@ pub struct Memory {
     /// Bytes with the KV cache in f16, for each row.
     totals: Vec<Option<u64>>,
     free: Option<u64>,
+    /// What holds here is seen where there is no room for both.
+    inside: bool,
 }
 
 impl Memory {
@@ -83,13 +85,19 @@ impl Memory {
             facts,
             totals,
             free,
+            inside: false,
         }
     }
 }
 
 impl Panel for Memory {
     fn situation(&self) -> Now {
-        Now { focus: Focus::Table, empty: self.sheet.chosen().is_none(), ..Now::default() }
+        Now {
+            focus: Focus::Table,
+            empty: self.sheet.chosen().is_none(),
+            panes: true,
+            ..Now::default()
+        }
     }
 
     fn act(&mut self, action: Action, out: &mut Vec<Effect>) {
@@ -99,12 +107,14 @@ impl Panel for Memory {
                 let text = self.sheet.chosen().map(|n| self.sheet.rows[n].cells.join("\t"));
                 out.extend(text.map(Effect::Copy));
             }
+            Action::NextPane | Action::PrevPane => self.inside = !self.inside,
+            Action::Back if self.inside => self.inside = false,
             action => drop(self.sheet.act(action)),
         }
     }
 
     fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
-        let (list, detail) = split(area, false);
+        let (list, detail) = split(area, self.inside);
         if !detail.is_empty() {
             let inner = pane(detail, buf, theme, "Here", "", false);
             facts(inner, buf, theme, 13, &self.facts);
@@ -129,6 +139,9 @@ impl Panel for Memory {
                             each session has a KV cache of its own.";
                 paragraph(foot, buf, theme, Role::Dim, text);
             }
+        }
+        if list.is_empty() {
+            return None;
         }
         self.sheet.draw(list, buf, theme, true)
     }

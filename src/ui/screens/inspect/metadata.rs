@@ -19,7 +19,7 @@ use crate::ui::widgets::pane::{left, line, pane, right, row};
 use crate::ui::widgets::text::{push_shown, shown_line};
 use crate::ui::widgets::wrap::Wrap;
 
-const COLUMNS: &[Column] = &[text("key", 32), wide(text("type", 9), 54), text("value", 0)];
+const COLUMNS: &[Column] = &[text("key", 32), wide(text("type", 9), 66), text("value", 0)];
 /// Bytes of a text that a row shows.
 const GLIMPSE: usize = 200;
 /// Elements that a copy has.
