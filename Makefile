@@ -21,7 +21,7 @@ test_lints := -D warnings -A clippy::unwrap_used -A clippy::expect_used -A clipp
 # Folders under tests/ whose make.py writes what the tests compare with.
 golden := $(sort $(patsubst tests/%/make.py,%,$(wildcard tests/*/make.py)))
 
-.PHONY: help run test test-data test-shared lint fmt ci golden $(golden:%=golden-%)
+.PHONY: help run test test-data test-shared lint fmt ci peers golden $(golden:%=golden-%)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -52,6 +52,10 @@ fmt: ## format everything
 
 ci: ## what the continuous integration runs
 	.ci/run
+
+peers: test-data ## time llama.cpp and ik_llama.cpp beside nine-tui: an hour; PEERS="--only SmolLM2 --rounds 2"
+	$(CARGO) build --release
+	@$(PYTHON) tests/peers/peers.py $(PEERS)
 
 golden: $(golden:%=golden-%) ## make again the facts that other programs told the tests
 

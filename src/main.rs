@@ -20,8 +20,8 @@ use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
 use nine_tui::tools::places::Places;
 use nine_tui::tools::{
-    Control, Error, chat, completions, info, library, ls, man, opts, perplexity, run, tokenize,
-    write_report,
+    Control, Error, bench, chat, completions, doctor, info, library, ls, man, opts, perplexity,
+    replay, run, sessions, tokenize, write_report,
 };
 use nine_tui::ui;
 use nine_tui::ui::app::Around;
@@ -163,6 +163,11 @@ fn complain(console: &Console, text: &str) {
     let _ = writeln!(io::stderr().lock(), "{head} {text}");
 }
 
+/// Where settings and conversations are kept.
+fn places() -> Places {
+    Places::new(|name| std::env::var_os(name))
+}
+
 /// Whether there is somebody to look at a screen.
 fn terminals() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
@@ -246,12 +251,53 @@ fn dispatch(cli: Cli, ring: Ring, control: &Control, console: &Console) -> Resul
                 Command::Perplexity(opts) => {
                     write_report(out, &perplexity::run(&opts, control, console)?, opts.json)?;
                 }
+                Command::Sessions(opts) => {
+                    sessions::run(&opts, &places(), control)?.write(out, opts.json)?;
+                }
+                Command::Replay(opts) => {
+                    let report = replay::run(&opts, &places(), control, console)?;
+                    write_report(out, &report, opts.json)?;
+                    // A stated threshold: every token.
+                    return Ok(if report.same { 0 } else { 6 });
+                }
                 Command::Ls(opts) => write_report(out, &ls::run(&opts, control)?, opts.json)?,
+                Command::Bench(opts) => {
+                    write_report(out, &bench::run(&opts, control, console)?, opts.json)?;
+                }
+                Command::Doctor(opts) => {
+                    let report = doctor::run(&opts, &surroundings(), control, console)?;
+                    write_report(out, &report, opts.json)?;
+                    return Ok(u8::from(!report.ok));
+                }
                 _ => {}
             }
         }
     }
     Ok(0)
+}
+
+/// What `doctor` cannot see for itself: terminal, environment, paths.
+fn surroundings() -> doctor::Surroundings {
+    let shown = |name: &str| {
+        ["TERM", "COLORTERM", "NO_COLOR", "CLICOLOR_FORCE", "LC_ALL", "LC_CTYPE", "LANG"]
+            .contains(&name)
+            || name.starts_with("NINE_")
+    };
+    let private = |name: &str| ["NINE_PROMPT", "NINE_SYSTEM", "NINE_STOP"].contains(&name);
+    let mut env: Vec<_> = std::env::vars_os()
+        .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
+        .filter(|(name, _)| shown(name))
+        // What somebody wrote to a model is nobody else's to read.
+        .map(|(k, v)| if private(&k) { (k, "(set)".to_owned()) } else { (k, v) })
+        .collect();
+    env.sort();
+    let log = std::env::var_os("NINE_LOG").map(PathBuf::from);
+    let mut paths =
+        vec![("program", std::env::current_exe().ok()), ("folder", std::env::current_dir().ok())];
+    paths.extend(log.map(|log| ("log", Some(log))));
+    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let size = terminal.then(|| crossterm::terminal::size().ok()).flatten();
+    doctor::Surroundings { in_terminal: io::stdin().is_terminal(), size, env, paths }
 }
 
 /// `nine-tui MODEL`: the screen on a terminal, else what 9ml would have done.

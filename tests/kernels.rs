@@ -482,7 +482,7 @@ fn product(
     m: usize,
 ) -> Vec<f32> {
     let rows = range.len();
-    let w = Matrix::bind(kernels, tensor, range, false).unwrap();
+    let w = Matrix::bind(kernels, tensor, range, false).unwrap().pack(kernels);
     let mut input = Input::with_capacity(m, w.cols);
     input.begin(m, w.cols).copy_from_slice(x);
     let mut out = vec![f32::NAN; m * rows];

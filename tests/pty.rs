@@ -356,7 +356,8 @@ fn opened() -> Event {
 
 fn piece(text: &str) -> Event {
     let choice = Choice::default();
-    let piece = Piece { pos: 0, choice, text: text.into(), top_text: Vec::new() };
+    let (text, top_text) = (text.into(), Vec::new());
+    let piece = Piece { pos: 0, choice, text, top_text, rng: 1, secs: 0.001, forced: false };
     Event::Piece { id: 0, piece, used: 1 }
 }
 

@@ -6,7 +6,9 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -27,7 +29,60 @@ pub fn open(path: &Path, map: bool) -> Result<Bytes> {
     // SAFETY: the map is private to this process and read-only; nothing here hands out `&mut`.
     // Changes by others are the documented caveat of this module.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
-    Ok(Bytes::from_owner(map))
+    maps().push(range(&map));
+    Ok(Bytes::from_owner(Mapped(map)))
+}
+
+/// A map that is in the table of maps for as long as it lives.
+struct Mapped(memmap2::Mmap);
+
+/// Where the maps of this process lie: [`release`] must not take a caller's word for what is a
+/// file's and what is memory, whose contents it would destroy.
+static MAPS: Mutex<Vec<Range<usize>>> = Mutex::new(Vec::new());
+
+fn maps() -> MutexGuard<'static, Vec<Range<usize>>> {
+    MAPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn range(bytes: &[u8]) -> Range<usize> {
+    let start = bytes.as_ptr() as usize;
+    start..start + bytes.len()
+}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let own = range(&self.0);
+        let mut maps = maps();
+        if let Some(i) = maps.iter().position(|m| *m == own) {
+            maps.swap_remove(i);
+        }
+    }
+}
+
+/// Gives the pages of a mapped file's bytes back to the system, which has them in the file: they
+/// come again when they are touched. Other bytes are left alone.
+#[allow(unsafe_code)]
+pub fn release(bytes: &[u8]) {
+    let own = range(bytes);
+    // Held until the end, so that the map is not gone before.
+    let maps = maps();
+    let mapped = maps.iter().any(|m| m.start <= own.start && own.end <= m.end);
+    let page = rustix::param::page_size();
+    let (start, end) = (own.start.next_multiple_of(page), own.end / page * page);
+    if !mapped || start >= end {
+        return;
+    }
+    // SAFETY: whole pages inside a live map of a file that is private and read-only: dropping them
+    // changes nothing that anybody reads.
+    let _ = unsafe {
+        rustix::mm::madvise(start as *mut _, end - start, rustix::mm::Advice::LinuxDontNeed)
+    };
 }
 
 /// Reads a small file whole; one longer than `most` bytes is [`Error::Malformed`]. For the JSON

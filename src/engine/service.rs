@@ -18,8 +18,8 @@ use super::format::Checkpoint;
 use super::kernels::Kernels;
 use super::model::{Card, Load, Model};
 use super::sampler::Params;
-use super::session::{FOLDED, Piece, Session, Setup, Stats, Step, Stop, step_all};
-use super::tokenizer::LoadOptions;
+use super::session::{FOLDED, Piece, Session, Setup, Stats, Step, Stop, step_all, word};
+use super::tokenizer::{LoadOptions, Token};
 use super::workers::Workers;
 
 pub use super::session::Prompt;
@@ -63,6 +63,37 @@ pub enum Command {
         /// First position forgotten.
         pos: usize,
     },
+    /// Make the context these tokens (KV of the common prefix is kept), without a reply.
+    Restore {
+        /// The session.
+        id: SessionId,
+        /// All of it.
+        tokens: Vec<Token>,
+        /// How many of them are prompt; the others are the reply so far.
+        reply: usize,
+    },
+    /// Go on with the context as it is.
+    Continue {
+        /// The session.
+        id: SessionId,
+        /// Most tokens (0: until the context is full); 1 is a single step.
+        max: usize,
+        /// State to set the random numbers to; else they go on where they were.
+        rng: Option<u64>,
+    },
+    /// Forget everything from a position on, put a token there, and go on with it.
+    Take {
+        /// The session.
+        id: SessionId,
+        /// Where.
+        pos: usize,
+        /// Which.
+        token: Token,
+        /// Most tokens, this one included (0: until the context is full).
+        max: usize,
+        /// State to set the random numbers to; else they go on where they were.
+        rng: Option<u64>,
+    },
     /// End a session.
     Close {
         /// The session.
@@ -103,6 +134,24 @@ pub enum Event {
         id: SessionId,
         /// The sentence.
         text: &'static str,
+    },
+    /// A prompt was taken up.
+    Prompted {
+        /// The session.
+        id: SessionId,
+        /// All tokens of the context, with their texts.
+        tokens: Arc<[(Token, String)]>,
+        /// How many of them were in the cache.
+        reused: usize,
+    },
+    /// Knobs were turned.
+    Configured {
+        /// The session.
+        id: SessionId,
+        /// The position from which on they act.
+        pos: usize,
+        /// All knobs.
+        params: Params,
     },
     /// The prompt is being read.
     Prefill {
@@ -236,10 +285,13 @@ impl Handle {
 
     /// Sends a command; never blocks.
     pub fn send(&self, command: Command) {
-        if let Command::Prompt { id, .. } = &command {
-            // Lowered here and not when the prompt is taken up: a cancel sent after this prompt
-            // must hold for it, however long the queue is.
-            self.shared.cancel(*id).lower();
+        // Lowered here and not when the command is taken up: a cancel sent after it must hold for
+        // it, however long the queue is.
+        match &command {
+            Command::Prompt { id, .. }
+            | Command::Continue { id, .. }
+            | Command::Take { id, .. } => self.shared.cancel(*id).lower(),
+            _ => {}
         }
         let _ = self.inbox.0.send(In::Command(command));
     }
@@ -256,6 +308,9 @@ impl Handle {
         self.shared.cancel(id).raise();
     }
 }
+
+/// A context with the text of every token.
+type Spelled = Arc<[(Token, String)]>;
 
 /// A session and what the service knows of it.
 struct Open {
@@ -313,19 +368,50 @@ impl Service {
             }
             Command::Quit => return,
             Command::Prompt { id, prompt, max } => {
-                let mut folded = false;
-                let asked = self.with(id, |o| {
-                    folded = o.prompt(&prompt, max)?;
+                let mut asked = None;
+                let result = self.with(id, |o| {
+                    asked = Some(o.prompt(&prompt, max)?);
                     Ok(())
                 });
-                if folded {
-                    self.shared.emit(Event::Note { id, text: FOLDED });
+                if let Some((folded, tokens, reused)) = asked {
+                    self.shared.emit(Event::Prompted { id, tokens, reused });
+                    if folded {
+                        self.shared.emit(Event::Note { id, text: FOLDED });
+                    }
                 }
-                (id, asked)
+                (id, result)
             }
             Command::Configure { id, params } => {
-                (id, self.with(id, |o| o.session.configure(params)))
+                let mut pos = 0;
+                let told = params.clone();
+                let result = self.with(id, |o| {
+                    pos = o.session.tokens().len();
+                    o.session.configure(params)
+                });
+                if result.is_ok() {
+                    self.shared.emit(Event::Configured { id, pos, params: told });
+                }
+                (id, result)
             }
+            Command::Restore { id, tokens, reply } => {
+                (id, self.with(id, |o| o.session.restore(&tokens, reply).map(drop)))
+            }
+            Command::Continue { id, max, rng } => (
+                id,
+                self.with(id, |o| {
+                    o.resume(max, rng);
+                    Ok(())
+                }),
+            ),
+            Command::Take { id, pos, token, max, rng } => (
+                id,
+                self.with(id, |o| {
+                    o.session.rewind(pos);
+                    o.session.take(token)?;
+                    o.resume(max, rng);
+                    Ok(())
+                }),
+            ),
             Command::Rewind { id, pos } => (
                 id,
                 self.with(id, |o| {
@@ -442,14 +528,25 @@ pub fn load(source: &Source, config: &Config) -> Result<Arc<Model>> {
 
 impl Open {
     /// Starts a reply. A fixed seed gives a fixed reply: the random numbers begin anew. Tells
-    /// whether the system prompt was folded into the first message.
-    fn prompt(&mut self, prompt: &Prompt, max: usize) -> Result<bool> {
+    /// whether the system prompt was folded into the first message, the context, and how much of
+    /// it was in the cache.
+    fn prompt(&mut self, prompt: &Prompt, max: usize) -> Result<(bool, Spelled, usize)> {
         let encoded = self.session.encode(prompt)?;
-        self.session.set_prompt(&encoded.tokens)?;
+        let reused = self.session.set_prompt(&encoded.tokens)?;
         self.session.reseed(self.session.params().seed);
         self.session.begin(max);
         self.busy = true;
-        Ok(encoded.folded_system)
+        let tokenizer = &self.session.model().tokenizer;
+        let spell = |id: &Token| (*id, word(tokenizer, *id));
+        Ok((encoded.folded_system, encoded.tokens.iter().map(spell).collect(), reused))
+    }
+
+    fn resume(&mut self, max: usize, rng: Option<u64>) {
+        if let Some(state) = rng {
+            self.session.set_rng(state);
+        }
+        self.session.resume(max);
+        self.busy = true;
     }
 
     /// Tells what a step did.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Color;
-use super::{chat, completions, info, ls, man, perplexity, run, tokenize};
+use super::{
+    bench, chat, completions, doctor, info, ls, man, perplexity, replay, run, sessions, tokenize,
+};
 
 /// What `-h` says last.
 const AFTER: &str = "\
@@ -95,6 +97,12 @@ pub enum Command {
     /// Measure how well a model predicts a text
     #[command(after_help = AFTER)]
     Perplexity(perplexity::Opts),
+    /// List saved conversations, or export one
+    #[command(after_help = AFTER)]
+    Sessions(sessions::Opts),
+    /// Make a saved conversation again, and name the first token that differs
+    #[command(after_help = AFTER)]
+    Replay(replay::Opts),
     /// List the models on this machine
     #[command(after_help = AFTER)]
     Ls(ls::Opts),
@@ -102,6 +110,12 @@ pub enum Command {
     Completions(completions::Opts),
     /// Print the manual, or write its pages into a folder
     Man(man::Opts),
+    /// Measure how fast models, kernels and this machine are
+    #[command(after_help = AFTER)]
+    Bench(bench::Opts),
+    /// Test the kernels, and show what the program finds around it
+    #[command(after_help = AFTER)]
+    Doctor(doctor::Opts),
     /// Print the version, and what this processor runs
     Version {
         /// Print one JSON object

@@ -6,10 +6,12 @@
 //!
 //! Tools know nothing of process exit, signals or escape sequences: that is `main`'s.
 
+pub mod bench;
 pub mod chat;
 pub mod cli;
 pub mod completions;
 pub mod console;
+pub mod doctor;
 pub mod fuzzy;
 pub mod generate;
 pub mod info;
@@ -20,7 +22,9 @@ pub mod opts;
 pub mod perplexity;
 pub mod places;
 pub mod progress;
+pub mod replay;
 pub mod run;
+pub mod sessions;
 pub mod tensor;
 pub mod tokenize;
 

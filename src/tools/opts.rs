@@ -99,7 +99,8 @@ pub enum Wanted {
     Isa(Isa),
 }
 
-fn isa(text: &str) -> std::result::Result<Wanted, String> {
+/// An instruction set on the command line.
+pub fn isa(text: &str) -> std::result::Result<Wanted, String> {
     match text {
         "auto" => Ok(Wanted::Auto),
         _ => Isa::from_name(text).map(Wanted::Isa).ok_or_else(|| {

@@ -68,6 +68,8 @@ pub fn card() -> Card {
         tokenizer: "gpt2 (smollm)".into(),
         has_template: true,
         kernels: "avx2".into(),
+        fingerprint: 0x0123_4567_89ab_cdef,
+        template_hash: Some(7),
     }
 }
 
@@ -190,9 +192,19 @@ impl Screen {
             ],
             kept: 36,
             kept_mass: Some(0.904),
+            rank: Some(0),
+            entropy: Some(2.5),
         };
         let top_text = [text, " store", "\n", " zoo"].map(str::to_owned).to_vec();
-        let piece = Piece { pos: 0, choice, text: text.to_owned(), top_text };
+        let piece = Piece {
+            pos: 0,
+            choice,
+            text: text.to_owned(),
+            top_text,
+            rng: 9,
+            secs: 0.02,
+            forced: false,
+        };
         self.event(Event::Piece { id: ID, piece, used: 104 })
     }
 

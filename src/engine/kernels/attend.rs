@@ -59,7 +59,7 @@ fn halves<const V: u8>(x: &[u16; 16]) -> [f32; 16] {
     x.map(widen_f16_one)
 }
 
-/// Adds q[j] · (16 numbers of `row`) to the 16 lanes of `acc`.
+/// Adds `q[j]` · (16 numbers of `row`) to the 16 lanes of `acc`.
 #[inline(always)]
 fn lanes<const FMA: bool>(q: f32, row: &[f32; 16], acc: &mut [f32; 16]) {
     for l in 0..16 {
@@ -104,6 +104,7 @@ fn tile<const Q: usize, const B: usize, const FMA: bool>(
 ) {
     let mut acc = [[[0f32; 16]; B]; Q];
     let q = q.map(|q| &q[..hd]);
+    #[allow(clippy::needless_range_loop)] // of every query and every block
     for j in 0..hd {
         for (b, keys) in keys.iter().enumerate() {
             let row = keys.load(j);

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::panels::{self, Format};
 use super::{Kernels, MatMul, Out, Rows, X};
 use crate::engine::dtype::DType;
 use crate::engine::quant;
@@ -29,6 +30,17 @@ pub struct Matrix {
     group: usize,
     kernel: MatMul,
     exact: bool,
+    /// The rows again, packed for the kernel.
+    packed: Option<Packed>,
+}
+
+/// Panels, and the kernel that takes them.
+#[derive(Clone, Debug)]
+struct Packed {
+    data: Bytes,
+    /// Bytes of one.
+    panel: usize,
+    kernel: MatMul,
 }
 
 impl Matrix {
@@ -66,7 +78,39 @@ impl Matrix {
         } else {
             (Bytes::new(), 0)
         };
-        Ok(Matrix { rows, cols, dtype, fast, data, scales, row_bytes, group, kernel, exact })
+        let packed = None;
+        Ok(Matrix {
+            rows,
+            cols,
+            dtype,
+            fast,
+            data,
+            scales,
+            row_bytes,
+            group,
+            kernel,
+            exact,
+            packed,
+        })
+    }
+
+    /// Packs the weights into panels, if the kernels have some for their type. What is only read
+    /// row by row (embeddings) needs none.
+    pub fn pack(mut self, kernels: &Kernels) -> Matrix {
+        let format = Format::of(self.dtype).filter(|f| self.cols.is_multiple_of(f.unit_cols()));
+        let kernel = kernels.panels(self.dtype).filter(|_| !self.exact);
+        if let (Some(format), Some(kernel)) = (format, kernel)
+            && let Some(data) = panels::pack(self.dtype, &self.data, self.cols)
+        {
+            self.packed = Some(Packed { data, panel: format.panel(self.cols), kernel });
+            self.fast = true;
+        }
+        self
+    }
+
+    /// Whether the weights are in panels.
+    pub fn is_packed(&self) -> bool {
+        self.packed.is_some()
     }
 
     /// Bytes of the weights.
@@ -108,6 +152,7 @@ pub struct Input {
     q: Vec<i8>,
     d: Vec<f32>,
     s: Vec<f32>,
+    n: Vec<i32>,
 }
 
 impl Input {
@@ -118,6 +163,7 @@ impl Input {
             q: Vec::with_capacity(m * cols),
             d: Vec::with_capacity(m * cols / 4),
             s: Vec::with_capacity(m * cols / 16),
+            n: Vec::with_capacity(m * cols / 16),
             ..Input::default()
         }
     }
@@ -144,14 +190,19 @@ impl Input {
         self.d.resize(n / group, 0.0);
         self.s.resize(if group == quant::ACT_GROUP { n / group } else { 0 }, 0.0);
         kernels.quantize_acts(&self.f, group, &mut self.q, &mut self.d, &mut self.s);
+        self.n.clear();
+        if group == quant::ACT_GROUP {
+            let groups = self.q.as_chunks::<{ quant::ACT_GROUP }>().0;
+            self.n.extend(groups.iter().map(|g| g.iter().map(|q| i32::from(*q)).sum::<i32>()));
+        }
     }
 
     fn view(&self) -> X<'_> {
-        let Input { m, cols, group, f, q, d, s } = self;
+        let Input { m, cols, group, f, q, d, s, n } = self;
         if *group == 0 {
-            return X { m: *m, cols: *cols, f, q: &[], d: &[], s: &[], group: 0 };
+            return X { m: *m, cols: *cols, f, q: &[], d: &[], s: &[], n: &[], group: 0 };
         }
-        X { m: *m, cols: *cols, f, q, d, s, group: *group }
+        X { m: *m, cols: *cols, f, q, d, s, n, group: *group }
     }
 }
 
@@ -163,8 +214,6 @@ pub struct Job<'a> {
     pub out: &'a mut [f32],
 }
 
-/// Weight rows that a thread takes at a time, at least: neighbouring results share cache lines.
-const MIN_ROWS: usize = 16;
 /// Multiplications that a thread takes at a time, at least: below this a fork costs more than it
 /// saves.
 const MIN_WORK: usize = 32 << 10;
@@ -188,8 +237,10 @@ pub fn mul(kernels: &Kernels, workers: &Workers, x: &mut Input, jobs: &mut [Job<
         assert_eq!(j.w.cols, view.cols, "activation width");
         assert_eq!(j.out.len(), view.m * j.w.rows, "result size");
     }
-    let total: usize = jobs.iter().map(|j| j.w.rows).sum();
-    let min = (MIN_WORK / (view.m * view.cols).max(1)).max(MIN_ROWS);
+    // Rows are dealt out by panels of 16: neighbouring results share a cache line too.
+    let panels = |rows: usize| rows.div_ceil(panels::ROWS);
+    let total: usize = jobs.iter().map(|j| panels(j.w.rows)).sum();
+    let min = (MIN_WORK / (view.m * view.cols * panels::ROWS).max(1)).max(1);
     struct Shared<'a>(Vec<(&'a Matrix, Out)>);
     // SAFETY: `Out` is written only inside the region below, where ranges of different parts are
     // disjoint.
@@ -201,12 +252,13 @@ pub fn mul(kernels: &Kernels, workers: &Workers, x: &mut Input, jobs: &mut [Job<
     workers.split(total, min, &|scratch, range| {
         let mut start = 0;
         for (w, out) in &shared.0 {
-            let lo = range.start.clamp(start, start + w.rows) - start;
-            let hi = range.end.clamp(start, start + w.rows) - start;
+            let end = start + panels(w.rows);
+            let lo = (range.start.clamp(start, end) - start) * panels::ROWS;
+            let hi = ((range.end.clamp(start, end) - start) * panels::ROWS).min(w.rows);
             if lo < hi {
                 w.product(kernels, scratch, lo..hi, &view, *out);
             }
-            start += w.rows;
+            start = end;
         }
     });
 }
@@ -235,15 +287,13 @@ impl Matrix {
             }
             return;
         }
-        let w = Rows {
-            data: &self.data,
-            row_bytes: self.row_bytes,
-            cols: self.cols,
-            scales: &self.scales,
-            group: self.group,
+        let (data, row_bytes, kernel) = match &self.packed {
+            Some(p) => (&p.data, p.panel, p.kernel),
+            None => (&self.data, self.row_bytes, self.kernel),
         };
+        let w = Rows { data, row_bytes, cols: self.cols, scales: &self.scales, group: self.group };
         // SAFETY: `bind` sized data and scales for `rows` rows of whole blocks and took the kernel
         // from a `Kernels`, which proves the instruction set; `mul` checked the other sizes.
-        unsafe { (self.kernel)(&w, rows, x, out) }
+        unsafe { kernel(&w, rows, x, out) }
     }
 }

@@ -9,8 +9,10 @@
 
 pub mod attend;
 mod encode;
+pub mod limits;
 mod matrix;
 pub mod ops;
+pub mod panels;
 mod portable;
 pub mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -87,6 +89,8 @@ pub struct X<'a> {
     pub d: &'a [f32],
     /// (m, cols / group) `d` × the sum of a group's `q`; only for groups of [`quant::ACT_GROUP`].
     pub s: &'a [f32],
+    /// (m, cols / group) sums of the `q` of a group; like `s`.
+    pub n: &'a [i32],
     /// i8 values that share a scale: [`quant::ACT_GROUP`], or the file's own for `Q8G`.
     pub group: usize,
 }
@@ -153,8 +157,20 @@ impl Kernels {
         self.isa
     }
 
-    /// The kernel for weights of a type, and whether it is this set's own (else the scalar one
-    /// stands in; `info` and `bench` say so). `None`: the type cannot be multiplied at all.
+    /// The kernel for panels of a type, if this set has one.
+    pub fn panels(&self, dtype: DType) -> Option<MatMul> {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::avx2::panels(dtype),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => x86::avx512::panels(dtype),
+            _ => None,
+        }
+    }
+
+    /// The kernel for weights of a type as they lie in the file, and whether it is this set's own
+    /// (else a portable one stands in, unless there are panels; `info` and `bench` say so). `None`:
+    /// the type cannot be multiplied at all.
     pub fn matmul(&self, dtype: DType) -> Option<(MatMul, bool)> {
         let own = match self.isa {
             Isa::Scalar => scalar::matmul(dtype),
@@ -166,6 +182,8 @@ impl Kernels {
             #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         };
-        own.map(|k| (k, true)).or_else(|| scalar::matmul(dtype).map(|k| (k, false)))
+        own.map(|k| (k, true))
+            .or_else(|| portable::matmul(dtype).map(|k| (k, false)))
+            .or_else(|| scalar::matmul(dtype).map(|k| (k, false)))
     }
 }

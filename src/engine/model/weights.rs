@@ -9,10 +9,12 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::config::Config;
+use crate::engine::blob;
 use crate::engine::error::{Error, Result};
 use crate::engine::format::Checkpoint;
 use crate::engine::kernels::{Kernels, Matrix};
 use crate::engine::quant;
+use crate::engine::tensor::Tensor;
 
 /// A linear map with its bias.
 #[derive(Debug)]
@@ -132,7 +134,8 @@ impl<'a> Binder<'a> {
             true => Some(self.floats(&bias, range.clone(), total)?),
             false => None,
         };
-        Ok(Linear { w: self.rows(&weight, range, total, cols)?, b })
+        let w = self.rows(&weight, range, total, cols)?;
+        Ok(Linear { w: packed(w, self.ckpt.tensor(&weight)?, self.kernels), b })
     }
 
     fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
@@ -185,6 +188,16 @@ impl<'a> Binder<'a> {
     }
 }
 
+/// Packs a matrix for its kernels, and gives back the pages that it was read from: weights are in
+/// memory once.
+fn packed(w: Matrix, tensor: &Tensor, kernels: &Kernels) -> Matrix {
+    let w = w.pack(kernels);
+    if w.is_packed() {
+        blob::release(&tensor.data);
+    }
+    w
+}
+
 impl Weights {
     /// Binds every tensor; `exact` takes the reference path.
     pub fn bind(ckpt: &Checkpoint, c: &Config, kernels: &Kernels, exact: bool) -> Result<Weights> {
@@ -197,7 +210,10 @@ impl Weights {
         let output = if b.has("output.weight") {
             b.linear("output", c.n_vocab, c.n_embd)?
         } else {
-            Linear { w: token_embd.clone(), b: None }
+            Linear {
+                w: packed(token_embd.clone(), ckpt.tensor("token_embd.weight")?, kernels),
+                b: None,
+            }
         };
         let layers = (0..c.n_layer).map(|l| b.layer(c, l)).collect::<Result<Vec<_>>>()?;
         let used = b.used.into_inner();

@@ -185,9 +185,11 @@ fn types(ckpt: &Checkpoint, kernels: &Kernels) -> Vec<TypeShare> {
             tensors,
             bytes,
             bits: bytes as f64 * 8.0 / n.max(1) as f64,
-            kernel: kernels.matmul(dtype).map(|(_, own)| match own {
-                true => kernels.isa().name(),
-                false => "scalar",
+            kernel: kernels.matmul(dtype).map(|(_, own)| {
+                match own || kernels.panels(dtype).is_some() {
+                    true => kernels.isa().name(),
+                    false => "scalar",
+                }
             }),
         })
         .collect();

@@ -15,7 +15,6 @@
 
 pub(super) mod avx2;
 pub(super) mod avx512;
-mod bits;
 mod tile;
 
 /// AVX2, FMA and F16C.

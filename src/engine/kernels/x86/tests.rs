@@ -1,11 +1,12 @@
 //! Every kernel of both sets against the definition, in f64, and against itself.
 
+use super::super::panels::{self, Format};
 use super::super::{MatMul, Out, Rows, X, scalar};
 use super::*;
 use crate::engine::dtype::DType;
 use crate::engine::quant;
 
-pub(super) const TYPES: [DType; 16] = [
+pub(super) const TYPES: [DType; 15] = [
     DType::F32,
     DType::F16,
     DType::BF16,
@@ -19,7 +20,6 @@ pub(super) const TYPES: [DType; 16] = [
     DType::Q4_K,
     DType::Q5_K,
     DType::Q6_K,
-    DType::Q8_K,
     DType::IQ4_NL,
     DType::IQ4_XS,
 ];
@@ -28,16 +28,20 @@ pub(super) const TYPES: [DType; 16] = [
 fn sets() -> Vec<(&'static str, Table)> {
     let mut sets: Vec<(&'static str, Table)> = Vec::new();
     if has_avx2() {
-        sets.push(("avx2", avx2::matmul));
+        sets.push(("avx2", Table { rows: avx2::matmul, panels: avx2::panels }));
     }
     if has_avx2() && has_avx512() {
-        sets.push(("avx512", avx512::matmul));
+        sets.push(("avx512", Table { rows: avx512::matmul, panels: avx512::panels }));
     }
     sets
 }
 
 /// The kernels of a set.
-pub(super) type Table = fn(DType) -> Option<MatMul>;
+#[derive(Clone, Copy)]
+pub(super) struct Table {
+    rows: fn(DType) -> Option<MatMul>,
+    panels: fn(DType) -> Option<MatMul>,
+}
 
 /// xorshift64*, so that failures repeat.
 pub(super) struct Random(pub(super) u64);
@@ -93,6 +97,7 @@ pub(super) struct Batch {
     q: Vec<i8>,
     d: Vec<f32>,
     s: Vec<f32>,
+    n: Vec<i32>,
 }
 
 impl Batch {
@@ -106,7 +111,8 @@ impl Batch {
         let (mut q, mut d) = (vec![0; m * cols], vec![0.0; m * cols / group]);
         let mut s = vec![0.0; if group == quant::ACT_GROUP { m * cols / group } else { 0 }];
         quant::quantize_acts(&f, group, &mut q, &mut d, &mut s);
-        Batch { m, cols, group, f, q, d, s }
+        let n = q.chunks(group).map(|q| q.iter().map(|q| i32::from(*q)).sum()).collect();
+        Batch { m, cols, group, f, q, d, s, n }
     }
 
     /// Rows `from..from + m`.
@@ -120,6 +126,7 @@ impl Batch {
             q: &self.q[from * c..(from + m) * c],
             d: &self.d[from * g..(from + m) * g],
             s,
+            n: &self.n[from * g..(from + m) * g],
             group: self.group,
         }
     }
@@ -134,10 +141,17 @@ pub(super) fn product(
     rows: usize,
     x: &X<'_>,
 ) -> Vec<f32> {
-    let kernel = table(dtype).unwrap_or_else(|| panic!("{dtype} has no kernel"));
+    let packed = Format::of(dtype).zip((table.panels)(dtype)).map(|(format, kernel)| {
+        let data = panels::pack(dtype, &w.data[..rows * w.row_bytes], w.cols).unwrap();
+        (data, format.panel(w.cols), kernel)
+    });
+    let (w, kernel) = match &packed {
+        Some((data, panel, kernel)) => (Rows { data, row_bytes: *panel, ..*w }, *kernel),
+        None => (*w, (table.rows)(dtype).unwrap_or_else(|| panic!("{dtype} has no kernel"))),
+    };
     let mut out = vec![f32::NAN; x.m * rows];
     // SAFETY: `sets` found the instruction set; the callers size everything by `rows` and `cols`.
-    unsafe { kernel(w, 0..rows, x, Out { ptr: out.as_mut_ptr(), ld: rows }) };
+    unsafe { kernel(&w, 0..rows, x, Out { ptr: out.as_mut_ptr(), ld: rows }) };
     out
 }
 
@@ -252,7 +266,6 @@ fn extremes_do_not_saturate() {
             let mut data = vec![byte; cols / row.block_len * row.block_bytes];
             for block in data.chunks_exact_mut(row.block_bytes) {
                 match dtype {
-                    DType::Q8_K => block[..4].copy_from_slice(&1f32.to_le_bytes()),
                     DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => {
                         block[..2].copy_from_slice(&one);
                         block[2..4].copy_from_slice(&one);
@@ -290,7 +303,8 @@ fn groups_of_llama2c_are_added_bit_for_bit_as_in_scalar_code() {
                 (0..n * groups).flat_map(|_| random.unit().to_le_bytes()).collect();
             let x = Batch::new(m, cols, group, |_| random.unit());
             let w = Rows { data: &data, row_bytes: cols, cols, scales: &scales, group };
-            let want = product(scalar::matmul, DType::Q8G, &w, n, &x.view(0, m));
+            let scalar = Table { rows: scalar::matmul, panels: |_| None };
+            let want = product(scalar, DType::Q8G, &w, n, &x.view(0, m));
             for (name, table) in sets() {
                 let got = product(table, DType::Q8G, &w, n, &x.view(0, m));
                 assert_eq!(bits(&got), bits(&want), "{name}: {groups} groups of {group}");

@@ -33,13 +33,6 @@ pub(super) fn load8(a: &[f32; 8]) -> __m256 {
     unsafe { _mm256_loadu_ps(a.as_ptr()) }
 }
 
-/// 16 bytes to each half.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn pair(low: __m128i, high: __m128i) -> __m256i {
-    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high)
-}
-
 /// The first `a.len()` ≤ 32 bytes, the others zero.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -11,7 +11,6 @@ use std::ops::Range;
 use super::super::super::scalar;
 use super::super::tile::{self, Product, sweep};
 use super::load::{lanes, load16_part, load512, load512_part, store16};
-use super::panel::dots;
 use crate::engine::dtype::DType;
 use crate::engine::kernels::{Out, Rows, X};
 
@@ -82,11 +81,11 @@ fn sums<const G: usize>(w: &[u8], x: &[i8]) -> __m512i {
     let (all_w, all_x) = (w.as_chunks().0, x.as_chunks().0);
     if all_w.len() == G && all_x.len() == G {
         for (v, (w, x)) in v.iter_mut().zip(all_w.iter().zip(all_x)) {
-            *v = dots::<true>(load512(w), load512(x));
+            *v = dots(load512(w), load512(x));
         }
     } else {
         for (v, (w, x)) in v.iter_mut().zip(w.chunks(64).zip(x.chunks(64))) {
-            *v = dots::<true>(load512_part(w), load512_part(x));
+            *v = dots(load512_part(w), load512_part(x));
         }
     }
     let mut n = G;
@@ -97,6 +96,17 @@ fn sums<const G: usize>(w: &[u8], x: &[i8]) -> __m512i {
         }
     }
     v[0]
+}
+
+/// Adds 64 products in fours. `vpdpbusd` multiplies unsigned by signed bytes: the signs of the
+/// weights move to the activations, which are never −128. Weights may be, for |−128| fits an
+/// unsigned byte.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn dots(w: __m512i, q: __m512i) -> __m512i {
+    let zero = _mm512_setzero_si512();
+    let q = _mm512_mask_sub_epi8(q, _mm512_movepi8_mask(w), zero, q);
+    _mm512_dpbusd_epi32(zero, _mm512_abs_epi8(w), q)
 }
 
 /// The sums of neighbouring lanes of `a`, then of `b`.
