@@ -68,7 +68,7 @@ impl Focus {
     }
 
     /// Whether letters are text.
-    fn is_text(self) -> bool {
+    pub(super) fn is_text(self) -> bool {
         matches!(self, Focus::Composer | Focus::Number | Focus::Field | Focus::Play)
     }
 }

@@ -168,7 +168,7 @@ pub(super) const ROWS: &[Binding] = &[
     }),
     row(Outside, &[c('?')], Action::Help, "this help", |_| Some("help")),
     row(Anywhere, &[on(F(1))], Action::Help, "this help", |n| {
-        matches!(n.focus, Composer | Number).then_some("help")
+        n.focus.is_text().then_some("help")
     }),
     row(Outside, &[c('q')], Action::Quit, "quit", |_| Some("quit")),
     row(Anywhere, &[ctrl('l')], Action::Redraw, "draw the screen again", NEVER),

@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Binding] = &[
     row(Place::List, &[on(Up), c('k')], Action::Scroll(-1), "a row up", |_| Some("move")),
     row(Place::List, &[on(Down), c('j')], Action::Scroll(1), "a row down", |_| Some("move")),
     row(In(Focus::Library), &[c('i')], Action::Inspect, "look into it", |n| {
-        (!n.empty).then_some("inspect")
+        (!n.empty && n.enter != Some("inspect")).then_some("inspect")
     }),
     row(In(Focus::Library), &[c('o')], Action::OpenPath, "type a path", |_| Some("open path")),
     row(In(Focus::Library), &[c('R')], Action::Refresh, "look for models again", |_| {
