@@ -23,10 +23,10 @@ use nine_tui::tools::{
     Control, Error, bench, chat, completions, doctor, info, library, ls, man, opts, perplexity,
     replay, run, sessions, tokenize, write_report,
 };
-use nine_tui::ui;
 use nine_tui::ui::app::Around;
 use nine_tui::ui::logring::Ring;
 use nine_tui::ui::screens::models;
+use nine_tui::{tools, ui};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What the numbers mean that this program exits with. Printed by `help exit`.
@@ -179,7 +179,7 @@ fn log(cli: &Cli, console: &Console) -> Result<Ring, Error> {
     use tracing_subscriber::filter::LevelFilter;
     use tracing_subscriber::prelude::*;
     let common = &cli.common;
-    let screen = cli.command.is_none() && cli.bare.mode.is_none() && terminals();
+    let screen = cli.command.is_none() && cli.bare.mode.is_none() && !cli.bare.plain && terminals();
     let level = match common.verbose {
         0 | 1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
@@ -241,7 +241,12 @@ fn dispatch(cli: Cli, ring: Ring, control: &Control, console: &Console) -> Resul
             watch_signals(control);
             match command {
                 Command::Run(opts) => drop(run::print(&opts, control, console, out)?),
-                Command::Chat(opts) => drop(chat::print(&opts, control, console, out)?),
+                Command::Chat(opts) => {
+                    // What such a terminal is for: a line of text after another.
+                    let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
+                    let opts = chat::Opts { plain: opts.plain || (dumb && terminals()), ..opts };
+                    chat::print(&opts, control, console, out)?;
+                }
                 Command::Info(opts) => {
                     write_report(out, &info::run(&opts, control, console)?, opts.json)?;
                 }
@@ -309,12 +314,16 @@ fn bare(
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
     let Some(model) = bare.model.clone() else {
+        if bare.plain && terminals() {
+            return plain(bare, control, console, out);
+        }
         // Alone on a terminal, the program shows what models there are.
         let alone = bare.mode.is_none() && terminals();
         return if alone { screen(bare, None, ring, console) } else { no_model(console) };
     };
     let mode = match bare.mode {
         Some(mode) => Some(mode),
+        None if bare.plain => Some(Mode::Chat),
         None if terminals() => None,
         None if bare.go.prompt.is_some() => Some(Mode::Generate),
         None => {
@@ -337,6 +346,23 @@ fn bare(
             Ok(0)
         }
     }
+}
+
+/// `--plain` without a model: a list of them, and a question.
+fn plain(
+    bare: Bare,
+    control: &Control,
+    console: &Console,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let opts = ls::Opts { pattern: None, models: bare.go.file.models.clone(), json: false };
+    let models = ls::run(&opts, control)?.models;
+    let Some(model) = tools::plain::choose(&models, &mut io::stdin().lock(), out)? else {
+        return Ok(0);
+    };
+    watch_signals(control);
+    chat::print(&bare.chat(model), control, console, out)?;
+    Ok(0)
 }
 
 /// The screen. What can be refused before the terminal is taken is refused before.

@@ -167,9 +167,7 @@ pub(super) const ROWS: &[Binding] = &[
         (!n.focus.is_text() && n.focus != Focus::Library).then_some("models")
     }),
     row(Outside, &[c('?')], Action::Help, "this help", |_| Some("help")),
-    row(Anywhere, &[on(F(1))], Action::Help, "this help", |n| {
-        n.focus.is_text().then_some("help")
-    }),
+    row(Anywhere, &[on(F(1))], Action::Help, "this help", |n| n.focus.is_text().then_some("help")),
     row(Outside, &[c('q')], Action::Quit, "quit", |_| Some("quit")),
     row(Anywhere, &[ctrl('l')], Action::Redraw, "draw the screen again", NEVER),
     row(Anywhere, &[ctrl('z')], Action::Suspend, "to the shell; fg comes back", NEVER),
