@@ -368,15 +368,20 @@ fn plain(
 /// The screen. What can be refused before the terminal is taken is refused before.
 fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> Result<u8, Error> {
     let go = bare.go;
-    let path = match model {
-        Some(word) => {
-            let path = go.file.find(&word)?;
-            let ckpt = go.file.open(&word)?;
-            Config::read(&ckpt)?;
-            path
+    let (mut path, mut inspect) = (PathBuf::new(), None);
+    if let Some(word) = model {
+        let found = go.file.find(&word)?;
+        let ckpt = go.file.open(&word)?;
+        match Config::read(&ckpt) {
+            Ok(_) => path = found,
+            // What cannot be talked to can be looked into.
+            Err(e @ engine::Error::Unsupported { .. }) => {
+                inspect =
+                    Some((found, format!("not run by this build: {}", short(&e, &ckpt.path))));
+            }
+            Err(e) => return Err(e.into()),
         }
-        None => PathBuf::new(),
-    };
+    }
     let (compute, context) = (&go.compute, &go.context);
     let text = |given: &Option<String>| given.as_deref().map(opts::read_text).transpose();
     let state = Places::new(|name| std::env::var_os(name)).state;
@@ -393,6 +398,7 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
         },
         ring,
         machine: machine(kernels, compute.threads()),
+        inspect,
     };
     let options = ui::Options {
         source: Source { path, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
@@ -429,6 +435,12 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
             Ok(1)
         }
     }
+}
+
+/// An error without the file that it begins with.
+fn short(e: &engine::Error, path: &Path) -> String {
+    let text = e.to_string();
+    text.strip_prefix(&format!("{}: ", path.display())).map(str::to_owned).unwrap_or(text)
 }
 
 /// What computes here, and how much memory is free.

@@ -20,6 +20,7 @@ use super::screens::logs::Logs;
 use super::screens::models::{self, Models, Want};
 use super::screens::{Screen, TABS, Tab};
 use super::theme::{Role, Theme};
+use super::widgets::pane::{line, wrapped};
 use super::widgets::text::clip;
 use crate::engine::service::{Command, SessionId};
 
@@ -39,6 +40,8 @@ pub struct Around {
     pub ring: Ring,
     /// What computes, in words.
     pub machine: String,
+    /// A file to look into at once, and why it is not talked to.
+    pub inspect: Option<(PathBuf, String)>,
 }
 
 /// What fills the window: the list of models, or a screen of the tab bar.
@@ -97,24 +100,34 @@ impl App {
         // The first message is sent once.
         base.prompt = None;
         let mut models = Models::new(around.models);
+        let mut inspect = Inspect::default();
+        let mut page = Page::Tab(Tab::Chat);
         let chat = if talk {
             Some((start.id, Chat::new(start, &mut out)))
         } else {
             base.prompt = start.prompt;
-            models.look(&mut out);
+            page = Page::Models;
             None
         };
+        let notice = around.inspect.map(|(path, why)| {
+            inspect.open(path, &mut out);
+            page = Page::Tab(Tab::Inspect);
+            Notice { text: why, until: AGAIN * 4, again: Again::Nothing }
+        });
+        if page == Page::Models {
+            models.look(&mut out);
+        }
         let app = App {
             theme,
             machine: around.machine,
-            page: if talk { Page::Tab(Tab::Chat) } else { Page::Models },
+            page,
             base,
             chat,
             models,
-            inspect: Inspect::default(),
+            inspect,
             logs: Logs::new(around.ring),
             help: None,
-            notice: None,
+            notice,
             now: Duration::ZERO,
         };
         (app, out)
@@ -478,14 +491,15 @@ impl App {
     }
 
     fn draw_small(&mut self, area: Rect, buf: &mut Buffer) {
-        if area.is_empty() {
-            return;
-        }
         let (w, h) = SMALLEST;
         let text = format!("window too small (need {w} × {h})");
         let style = self.theme.style(Role::Warn);
-        buf.set_stringn(area.x, area.y, text, area.width.into(), style);
-        let rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+        let lines = wrapped(&text, area.width.max(1));
+        for (text, y) in lines.iter().zip(area.top()..area.bottom()) {
+            line(area, y, buf, style, text);
+        }
+        let used = (lines.len() as u16).min(area.height);
+        let rest = Rect { y: area.y + used, height: area.height - used, ..area };
         if let Some((_, chat)) = &mut self.chat {
             chat.draw_small(rest, buf, &self.theme);
         }

@@ -26,10 +26,20 @@ pub fn looking() -> Screen {
 }
 
 fn with(first_run: Option<&str>, ring: Ring) -> Screen {
+    began(first_run, ring, None)
+}
+
+/// A program that was given a model which it cannot run.
+pub fn given(path: &str, why: &str) -> Screen {
+    began(None, Ring::default(), Some((path.into(), why.into())))
+}
+
+fn began(first_run: Option<&str>, ring: Ring, inspect: Option<(PathBuf, String)>) -> Screen {
     let around = Around {
         models: models::Start { first_run: first_run.map(str::to_owned), ..Default::default() },
         ring,
         machine: "CPU avx2 · 16 threads · 31.2G free".into(),
+        inspect,
     };
     let (app, effects) = App::around(start(), around, false, Theme::new(true, false));
     Screen { app, effects, now: Duration::ZERO }

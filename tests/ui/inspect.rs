@@ -8,7 +8,7 @@ use nine_tui::ui::jobs::{Owner, Told, Work};
 use nine_tui::ui::msg::{Effect, Msg};
 
 use super::around::{
-    damaged, inspecting, inspecting_changed, jobs, listed, nothing, opening, settle,
+    damaged, given, inspecting, inspecting_changed, jobs, listed, nothing, opening, settle,
 };
 use super::fixture::{Screen, ready};
 use super::screens::snapshots;
@@ -248,6 +248,27 @@ fn files_that_cannot_be_run_are_looked_into_all_the_same() {
     s.press("tab g");
     settle(&mut s);
     assert!(s.text(120, 36).contains("IQ1_S is not decoded"), "{}", s.text(120, 36));
+}
+
+#[test]
+fn a_model_that_is_given_and_cannot_be_run_is_looked_into() {
+    let mut s = given("demo", "not run by this build: architecture hyperloop");
+    settle(&mut s);
+    let text = s.text(120, 36);
+    assert!(text.contains("(Tensors)") && text.contains("architecture hyperloop"), "{text}");
+    // The list of models is a key away.
+    s.press("1");
+    assert!(s.text(120, 36).contains("Models on this machine"));
+}
+
+#[test]
+fn windows_that_are_too_small_say_so_whatever_is_shown() {
+    let mut s = inspecting();
+    insta::assert_snapshot!("small_20x5", s.text(20, 5));
+    for (w, h) in [(59, 16), (60, 15), (1, 1), (7, 3), (200, 2)] {
+        s.buffer(w, h);
+    }
+    assert!(s.text(59, 16).starts_with("window too small (need 60 × 16)"));
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     if let Some(name) = &opts.values {
         let tensor = select::find(&ckpt, name)?;
         let look = tensor::look(tensor, control)?;
-        parts.push(Part::Values(select::values(&ckpt, tensor, look)?));
+        parts.push(Part::Values(Box::new(select::values(&ckpt, tensor, look)?)));
     }
     if parts.is_empty() {
         let mut summary = summary(&ckpt, opts);

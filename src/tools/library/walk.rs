@@ -113,10 +113,8 @@ pub fn visit(
             return;
         }
         match std::fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => {
-                if depth > 1 && !leads_back(folder, &path) {
-                    visit(here, &path, depth - 1, each);
-                }
+            Ok(meta) if meta.is_dir() && depth > 1 && !leads_back(folder, &path) => {
+                visit(here, &path, depth - 1, each);
             }
             Ok(meta) if !meta.is_file() => {}
             // A link into a store whose file is gone is worth a line with the reason.

@@ -194,7 +194,7 @@ fn number(x: f32) -> String {
     }
     match size {
         0.0 => "0".into(),
-        s if s < 0.000_1 || s >= 10_000.0 => format!("{x:.2e}"),
+        s if !(0.000_1..10_000.0).contains(&s) => format!("{x:.2e}"),
         s if s < 100.0 => format!("{x:.4}"),
         _ => format!("{x:.1}"),
     }

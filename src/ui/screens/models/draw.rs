@@ -48,8 +48,10 @@ impl Models {
         } else {
             let lines = self.preview();
             let room = body.height.saturating_sub(LEAST + 2);
-            let below = (lines.len() as u16 + 2).min(room).min(13);
-            let below = if below >= 4 { below } else { 0 };
+            let width = body.width.saturating_sub(4);
+            let height: usize = lines.iter().map(|(_, t)| wrapped(t, width).len()).sum();
+            let below = (height as u16 + 2).min(room).min(13);
+            let below = if below > 2 { below } else { 0 };
             let [list, preview] =
                 Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(body);
             if below > 0 {
@@ -72,10 +74,12 @@ impl Models {
         let dismiss = key(Action::Dismiss);
         [
             "Network: nine-tui listens on nothing and calls nowhere.".to_owned(),
-            format!("Nothing was written yet. The log, and that you saw this, go to {folder}."),
+            format!("No settings were written. The log, and that you saw this, go to {folder}."),
             "Colours follow the terminal; NO_COLOR is honoured, --ascii draws with ASCII only."
                 .to_owned(),
-            format!("This panel does not come back.  {dismiss} dismiss it"),
+            format!(
+                "Screen reader: start it with --plain. This panel goes for good with {dismiss}."
+            ),
         ]
         .iter()
         .flat_map(|text| wrapped(text, width))
@@ -255,7 +259,7 @@ fn draw_start(area: Rect, buf: &mut Buffer, theme: &Theme) {
     let rows = [
         (Action::Open, "load and chat"),
         (Action::Inspect, "look into it; loads nothing"),
-        (Action::Filter, "only names that fit some letters"),
+        (Action::Filter, "only names with some letters"),
         (Action::OpenPath, "open a path, ollama:… or hf:…"),
         (Action::Sort, "another order"),
         (Action::Refresh, "look for models again"),
