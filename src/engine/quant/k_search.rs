@@ -159,7 +159,8 @@ impl<const RUNS: usize, const LEN: usize> Minima<RUNS, LEN> {
             let Some((new_d, new_e)) = fit.solve() else { break };
             let (new_d, new_e) = (half(new_d), half(new_e));
             // NaN breaks too.
-            if !(fit.loss(new_d.0, new_e.0) < fit.loss(d, e)) {
+            let better = fit.loss(new_d.0, new_e.0) < fit.loss(d, e);
+            if !better {
                 break;
             }
             ((d, d_bytes), (e, e_bytes)) = (new_d, new_e);

@@ -131,7 +131,7 @@ impl Affine {
         min = if !free && min > 0.0 { 0.0 } else { min };
         let range = max - min;
         // NaN ends here too.
-        if !(range > 1e-30) {
+        if range.is_nan() || range <= 1e-30 {
             return Affine { scale: 0.0, min };
         }
         // From cutting a little off the top to leaving a little room there.
@@ -142,6 +142,8 @@ impl Affine {
             let v = x - min;
             s.sw += w;
             s.sx += w * v;
+            // By number, since several arrays are walked: it is compiled to full vectors.
+            #[allow(clippy::needless_range_loop)]
             for lane in 0..LANES {
                 let q = level(v * inverse[lane], 0.0, most);
                 s.sq[lane] += w * q;

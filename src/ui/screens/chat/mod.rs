@@ -509,7 +509,8 @@ impl Screen for Chat {
             Action::TypeStart => self.knobs.type_start(),
             Action::TypeBack => self.knobs.type_back(),
             Action::TypeEnd { keep } => {
-                if self.knobs.type_end(keep) {
+                let set = self.knobs.type_end(keep);
+                if set {
                     self.configured(out);
                 }
             }
