@@ -68,6 +68,8 @@ pub enum Action {
     Refresh,
     /// Take the panel of the first run away.
     Dismiss,
+    /// Only lines that are this bad.
+    Level,
     /// The next order of rows.
     Sort,
     /// The same order from its end.

@@ -5,6 +5,7 @@ use nine_tui::ui::msg::{Effect, Msg};
 use tracing::Level;
 
 use super::around::logs;
+use super::fixture::Screen;
 use super::screens::snapshots;
 
 fn line(n: u32, level: Level, from: &'static str, text: &str) -> LogLine {
@@ -50,6 +51,20 @@ fn lines_that_fit_a_filter() {
         _ => None,
     });
     assert_eq!(copied.as_deref(), Some("14:02:15 ERROR engine: session 1: the context is full"));
+}
+
+#[test]
+fn lines_of_a_level_and_worse() {
+    let mut s = logs(ring());
+    let lines = |s: &mut Screen| s.text(120, 36).matches("14:02:").count();
+    let seen: Vec<usize> = (0..5)
+        .map(|_| {
+            let n = lines(&mut s);
+            s.press("l");
+            n
+        })
+        .collect();
+    assert_eq!(seen, [5, 4, 2, 1, 5]);
 }
 
 #[test]

@@ -25,6 +25,10 @@ pub(super) const ROWS: &[Binding] = &[
         Some("refresh")
     }),
     row(In(Focus::Library), &[c('x')], Action::Dismiss, "dismiss the first run's panel", NEVER),
+    // ---- the log
+    row(In(Focus::Logs), &[c('l')], Action::Level, "only lines of a level, or worse", |n| {
+        n.filters.then_some("level")
+    }),
     // ---- a line being typed
     row(In(Focus::Field), &[on(Enter)], Action::FieldEnd { keep: true }, "that is it", |_| {
         Some("done")
