@@ -41,7 +41,18 @@ fn began(first_run: Option<&str>, ring: Ring, inspect: Option<(PathBuf, String)>
         machine: "CPU avx2 · 16 threads · 31.2G free".into(),
         inspect,
     };
-    let (app, effects) = App::around(start(), around, false, Theme::new(true, false));
+    shown(around, Theme::new(true, false))
+}
+
+/// A machine that has only what the program brings along, in ASCII and without colour.
+pub fn ascii() -> Screen {
+    let mut s = shown(Around::default(), Theme::new(false, true));
+    settle(&mut s);
+    s
+}
+
+fn shown(around: Around, theme: Theme) -> Screen {
+    let (app, effects) = App::around(start(), around, false, theme);
     Screen { app, effects, now: Duration::ZERO }
 }
 

@@ -8,7 +8,7 @@ use nine_tui::ui::jobs::{Owner, Told, Work};
 use nine_tui::ui::msg::{Effect, Msg};
 
 use super::around::{
-    damaged, given, inspecting, inspecting_changed, jobs, listed, nothing, opening, settle,
+    ascii, damaged, given, inspecting, inspecting_changed, jobs, listed, nothing, opening, settle,
 };
 use super::fixture::{Screen, ready};
 use super::screens::snapshots;
@@ -269,6 +269,34 @@ fn windows_that_are_too_small_say_so_whatever_is_shown() {
         s.buffer(w, h);
     }
     assert!(s.text(59, 16).starts_with("window too small (need 60 × 16)"));
+}
+
+#[test]
+fn with_ascii_only_nothing_else_is_drawn() {
+    let mut s = ascii();
+    let plain = |s: &mut Screen, what: &str| {
+        let text = s.text(120, 36);
+        let other: String = text.chars().filter(|c| !c.is_ascii()).collect();
+        assert!(other.is_empty(), "{what}: {other}\n{text}");
+    };
+    plain(&mut s, "models");
+    s.press("i");
+    settle(&mut s);
+    for key in ["down", "m", "h", "r", "t", "tab"] {
+        s.press(key);
+        plain(&mut s, key);
+    }
+    for n in 1..7 {
+        part(&mut s, 1);
+        // Metadata and tokens are somebody's text, and stay what they are.
+        if !matches!(n, 2 | 3) {
+            plain(&mut s, &format!("part {n}"));
+        }
+    }
+    s.press("7");
+    plain(&mut s, "log");
+    s.press("?");
+    plain(&mut s, "help");
 }
 
 #[test]

@@ -63,12 +63,20 @@ pub(super) const ROWS: &[Binding] = &[
     row(In(Focus::Detail), &[c('g')], Action::Goto, "go to a row by its number", |n| {
         n.goes.then_some("goto")
     }),
-    row(Place::Inspector, &[c('a')], Action::Switch(Switch::Reply), "the start of a reply", |n| {
-        n.switches.then_some("reply")
-    }),
-    row(Place::Inspector, &[c('p')], Action::Switch(Switch::System), "a system prompt", |n| {
-        n.switches.then_some("system")
-    }),
+    row(
+        Place::Inspector,
+        &[c('a')],
+        Action::Switch(Switch::Reply),
+        "template test: the reply's start",
+        |n| n.switches.then_some("reply"),
+    ),
+    row(
+        Place::Inspector,
+        &[c('p')],
+        Action::Switch(Switch::System),
+        "template test: a system prompt",
+        |n| n.switches.then_some("system"),
+    ),
     row(Place::Inspector, &[c('[')], Action::Part { next: false }, "the part before", |_| {
         Some("part")
     }),
