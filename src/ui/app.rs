@@ -99,8 +99,8 @@ impl App {
         let mut base = start.clone();
         // The first message is sent once.
         base.prompt = None;
+        let mut inspect = Inspect::new(around.models.file.clone());
         let mut models = Models::new(around.models);
-        let mut inspect = Inspect::default();
         let mut page = Page::Tab(Tab::Chat);
         let chat = if talk {
             Some((start.id, Chat::new(start, &mut out)))
@@ -154,7 +154,7 @@ impl App {
                 }
             }
             Msg::Job(id, told) => match id.owner {
-                Owner::Models => self.models.told(id, told),
+                Owner::Models | Owner::Name => self.models.told(id, told),
                 _ => self.inspect.told(id, told, &mut out),
             },
             Msg::Talk(id, path) => self.talk(id, path, &mut out),

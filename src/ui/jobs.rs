@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::engine::chat::{Rendered, Template, Turn};
-use crate::engine::tokenizer::{Encode, LoadOptions, Token, Tokenizer};
+use crate::engine::format::OpenOptions;
+use crate::engine::tokenizer::{Encode, Token, Tokenizer};
 use crate::engine::{Checkpoint, Error, Result, Tensor};
 use crate::tools::library::{self, Entry, Found, Place, PlaceKind, Searched};
 use crate::tools::opts::FileOpts;
@@ -22,12 +23,13 @@ pub struct JobId {
     pub n: u64,
 }
 
-/// Who has work done. All but the first are parts of the inspector, each of which waits for its
-/// own.
+/// Who has work done, and waits for it: the list of models for its search and for a word that was
+/// typed, and the parts of the inspector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Owner {
     Models,
+    Name,
     File,
     Tensor,
     Numbers,
@@ -56,7 +58,7 @@ pub enum Work {
     /// Find the model of a word: [`Told::Named`].
     Name(PathBuf, FileOpts),
     /// Parse a file's headers: [`Told::Opened`].
-    Open(PathBuf),
+    Open(PathBuf, FileOpts),
     /// Look at a tensor's numbers: [`Told::Look`]; with `types` try those too:
     /// [`Told::Tryout`] for each.
     Measure {
@@ -77,7 +79,7 @@ pub enum Work {
         cols: Range<usize>,
     },
     /// Load the tokenizer: [`Told::Tokenizer`].
-    Tokenizer(Arc<Checkpoint>),
+    Tokenizer(Arc<Checkpoint>, FileOpts),
     /// Find the tokens that fit some letters, or an id: [`Told::Tokens`].
     Search(Arc<Tokenizer>, String),
     /// Cut a text into tokens: [`Told::Tokens`].
@@ -100,14 +102,14 @@ impl std::fmt::Debug for Work {
         match self {
             Work::Library(places) => write!(f, "Library({} places)", places.len()),
             Work::Name(word, _) => write!(f, "Name({})", word.display()),
-            Work::Open(path) => write!(f, "Open({})", path.display()),
+            Work::Open(path, _) => write!(f, "Open({})", path.display()),
             Work::Measure { tensor, look, types } => {
                 write!(f, "Measure({}, look {look}, types {types})", tensor.name)
             }
             Work::Numbers { tensor, rows, cols } => {
                 write!(f, "Numbers({}, rows {rows:?}, columns {cols:?})", tensor.name)
             }
-            Work::Tokenizer(ckpt) => write!(f, "Tokenizer({})", ckpt.path.display()),
+            Work::Tokenizer(ckpt, _) => write!(f, "Tokenizer({})", ckpt.path.display()),
             Work::Search(_, pattern) => write!(f, "Search({pattern})"),
             Work::Encode(_, text) => write!(f, "Encode({} bytes)", text.len()),
             Work::Render { ckpt, .. } => write!(f, "Render({})", ckpt.path.display()),
@@ -208,8 +210,9 @@ impl Work {
                 }
                 tell(Told::Named(Box::new(entry)));
             }
-            Work::Open(path) => {
-                let ckpt = Arc::new(Checkpoint::open(path)?);
+            Work::Open(path, file) => {
+                let how = OpenOptions { map: !file.no_mmap };
+                let ckpt = Arc::new(Checkpoint::open_with(path, how)?);
                 tell(Told::Opened(ckpt, library::free_memory()));
             }
             Work::Measure { tensor, look, types } => {
@@ -220,8 +223,8 @@ impl Work {
                     tensor::tryouts(tensor, control, &mut |t| tell(Told::Tryout(t)))?;
                 }
             }
-            Work::Tokenizer(ckpt) => {
-                let tokenizer = Tokenizer::load(ckpt, LoadOptions::default())?;
+            Work::Tokenizer(ckpt, file) => {
+                let tokenizer = Tokenizer::load(ckpt, file.tokenizer())?;
                 tell(Told::Tokenizer(Arc::new(tokenizer)));
             }
             Work::Numbers { tensor, rows, cols } => {

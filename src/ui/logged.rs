@@ -41,7 +41,7 @@ pub fn event(event: &Event) {
 /// Logs what a job tells.
 pub fn told(owner: Owner, told: &Told) {
     let target = match owner {
-        Owner::Models => "models",
+        Owner::Models | Owner::Name => "models",
         _ => "inspect",
     };
     match told {
@@ -66,7 +66,7 @@ pub fn told(owner: Owner, told: &Told) {
         }
         // Who is stopped is no failure.
         Told::Failed(e) if !matches!(**e, crate::engine::Error::Cancelled) => match owner {
-            Owner::Models => tracing::warn!(target: "models", "{e}"),
+            Owner::Models | Owner::Name => tracing::warn!(target: "models", "{e}"),
             _ => tracing::warn!(target: "inspect", "{e}"),
         },
         _ => tracing::trace!(target: "jobs", "{target}: {told:?}"),

@@ -366,7 +366,7 @@ fn another_file_takes_the_place_of_the_first() {
     let mut t = listed(9);
     t.press("down i");
     let open = jobs(&mut t).pop().unwrap();
-    assert!(matches!(&open.work, Work::Open(p) if p.to_str() == Some("stories15M.bin")));
+    assert!(matches!(&open.work, Work::Open(p, _) if p.to_str() == Some("stories15M.bin")));
     // The first one's screen: choosing the same file again opens nothing.
     s.press("i");
     assert!(jobs(&mut s).is_empty());
@@ -379,7 +379,9 @@ fn what_is_talked_to_is_what_is_looked_into() {
     s.effects.clear();
     s.press("a-2");
     let job = jobs(&mut s).pop().unwrap();
-    assert!(matches!(&job.work, Work::Open(p) if p.ends_with("SmolLM2-135M-Instruct.Q4_1.gguf")));
+    assert!(
+        matches!(&job.work, Work::Open(p, _) if p.ends_with("SmolLM2-135M-Instruct.Q4_1.gguf"))
+    );
     s.press("1");
     assert!(s.text(120, 36).contains("[1 Chat]"));
 }

@@ -66,6 +66,32 @@ fn a_path_that_is_no_model() {
 }
 
 #[test]
+fn a_path_that_is_typed_while_headers_are_read_goes_to_the_top() {
+    let mut s = looking();
+    let search = jobs(&mut s).pop().unwrap();
+    s.press("o").write("demo").press("enter");
+    let name = jobs(&mut s).pop().unwrap();
+    assert!(!search.control.cancel.is_raised(), "the search goes on");
+    let mut told = Vec::new();
+    name.run(&mut |t| told.push(t));
+    for t in told {
+        s.msg(Msg::Job(name.id, t));
+    }
+    assert!(s.text(120, 36).contains("> demo"));
+    let found = Told::Found(Vec::new(), Vec::new(), None);
+    s.msg(Msg::Job(search.id, found));
+    assert!(s.text(120, 36).contains("> demo"), "it stays when the search ends");
+    // What is not a model is an error, and the list stays.
+    s.press("o").write("Cargo.toml").press("enter");
+    let name = jobs(&mut s).pop().unwrap();
+    name.run(&mut |t| {
+        s.msg(Msg::Job(name.id, t));
+    });
+    let text = s.text(120, 36);
+    assert!(text.contains("✗") && text.contains("Cargo.toml"), "{text}");
+}
+
+#[test]
 fn sorting_keeps_the_chosen_model() {
     let mut s = listed(9);
     s.press("down");

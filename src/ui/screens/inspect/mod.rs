@@ -29,6 +29,7 @@ use crate::engine::service::Event;
 use crate::engine::tokenizer::Tokenizer;
 use crate::engine::{Checkpoint, Error};
 use crate::tools::info;
+use crate::tools::opts::FileOpts;
 use crate::ui::jobs::{JobId, Owner, Pending, Told, Work};
 use crate::ui::keymap::{self, Focus, Now};
 use crate::ui::msg::{Action, Effect};
@@ -98,6 +99,7 @@ const TEMPLATE: usize = 4;
 #[derive(Debug)]
 struct File {
     ckpt: Arc<Checkpoint>,
+    opts: FileOpts,
     /// For the status line.
     summary: String,
     loading: Pending,
@@ -113,7 +115,13 @@ struct File {
 }
 
 impl File {
-    fn new(ckpt: Arc<Checkpoint>, free: Option<u64>, now: Duration, base: u64) -> File {
+    fn new(
+        ckpt: Arc<Checkpoint>,
+        opts: FileOpts,
+        free: Option<u64>,
+        now: Duration,
+        base: u64,
+    ) -> File {
         let numbers: u64 = ckpt.tensors.values().map(|t| t.len() as u64).sum();
         let summary = format!(
             "{} · {} tensors · {} parameters · {}",
@@ -126,6 +134,7 @@ impl File {
             }
         );
         File {
+            opts,
             summary,
             loading: Pending::after(base),
             tokenizer: None,
@@ -144,7 +153,7 @@ impl File {
     fn enter(&mut self, part: usize, out: &mut Vec<Effect>) {
         let needed = matches!(part, TOKENIZER | TEMPLATE);
         if needed && self.tokenizer.is_none() && !self.loading.is_running() {
-            let work = Work::Tokenizer(self.ckpt.clone());
+            let work = Work::Tokenizer(self.ckpt.clone(), self.opts.clone());
             out.push(Effect::Job(self.loading.start(Owner::Tokenizer, work)));
         }
         self.panel(part).enter(out);
@@ -198,6 +207,8 @@ impl File {
 /// The inspector.
 #[derive(Debug, Default)]
 pub struct Inspect {
+    /// How files are opened.
+    opts: FileOpts,
     path: Option<PathBuf>,
     job: Pending,
     fault: Option<Arc<Error>>,
@@ -209,6 +220,11 @@ pub struct Inspect {
 }
 
 impl Inspect {
+    /// No file yet.
+    pub fn new(opts: FileOpts) -> Inspect {
+        Inspect { opts, ..Inspect::default() }
+    }
+
     /// Whether no file was opened yet.
     pub fn is_empty(&self) -> bool {
         self.path.is_none()
@@ -221,7 +237,9 @@ impl Inspect {
             return;
         }
         (self.file, self.fault, self.part) = (None, None, 0);
-        out.push(Effect::Job(self.job.start(Owner::File, Work::Open(path.clone()))));
+        out.push(Effect::Job(
+            self.job.start(Owner::File, Work::Open(path.clone(), self.opts.clone())),
+        ));
         self.path = Some(path);
     }
 
@@ -241,7 +259,13 @@ impl Inspect {
             Told::Opened(ckpt, free) => {
                 // Answers to what was asked of the file before are not for this one.
                 self.opened += 1;
-                self.file = Some(Box::new(File::new(ckpt, free, self.now, self.opened << 32)));
+                self.file = Some(Box::new(File::new(
+                    ckpt,
+                    self.opts.clone(),
+                    free,
+                    self.now,
+                    self.opened << 32,
+                )));
                 self.part = 0;
             }
             Told::Failed(e) => self.fault = Some(e),
