@@ -9,9 +9,11 @@ use crate::engine::chat::{Rendered, Template, Turn};
 use crate::engine::format::OpenOptions;
 use crate::engine::tokenizer::{Encode, Token, Tokenizer};
 use crate::engine::{Checkpoint, Error, Result, Tensor};
+use crate::tools::console::Console;
 use crate::tools::library::{self, Entry, Found, Place, PlaceKind, Searched};
 use crate::tools::opts::FileOpts;
-use crate::tools::tensor::{self, Look, Tryout};
+use crate::tools::progress::Progress;
+use crate::tools::tensor::{self, Look, Stats, Tryout};
 use crate::tools::{Control, tokenize};
 
 /// Whose answer it is: answers to questions that were asked before are passed over.
@@ -31,6 +33,7 @@ pub enum Owner {
     Models,
     Name,
     File,
+    Check,
     Tensor,
     Numbers,
     Tokenizer,
@@ -69,6 +72,8 @@ pub enum Work {
         /// What each type would do.
         types: bool,
     },
+    /// Count bad numbers in every tensor: [`Told::Checked`] for each.
+    Check(Arc<Checkpoint>),
     /// Decode a part of a tensor: [`Told::Numbers`].
     Numbers {
         /// Which.
@@ -106,6 +111,7 @@ impl std::fmt::Debug for Work {
             Work::Measure { tensor, look, types } => {
                 write!(f, "Measure({}, look {look}, types {types})", tensor.name)
             }
+            Work::Check(ckpt) => write!(f, "Check({})", ckpt.path.display()),
             Work::Numbers { tensor, rows, cols } => {
                 write!(f, "Numbers({}, rows {rows:?}, columns {cols:?})", tensor.name)
             }
@@ -130,6 +136,8 @@ pub enum Told {
     Opened(Arc<Checkpoint>, Option<u64>),
     /// A tensor's numbers; `None` where they cannot be decoded.
     Look(Option<Arc<Look>>),
+    /// What one of the file's tensors holds; `None` where it cannot be decoded.
+    Checked(usize, Option<Stats>),
     /// A tensor in another type.
     Tryout(Tryout),
     /// A part of a tensor, row by row; `None` where it cannot be decoded.
@@ -153,6 +161,7 @@ impl std::fmt::Debug for Told {
             Told::Entry(n, e) => write!(f, "Entry({n}, {})", e.name),
             Told::Named(e) => write!(f, "Named({})", e.name),
             Told::Opened(ckpt, _) => write!(f, "Opened({})", ckpt.path.display()),
+            Told::Checked(n, stats) => write!(f, "Checked({n}, {})", stats.is_some()),
             Told::Look(look) => write!(f, "Look({})", look.is_some()),
             Told::Tryout(t) => write!(f, "{t:?}"),
             Told::Numbers(rows) => write!(f, "Numbers({:?})", rows.as_ref().map(Vec::len)),
@@ -226,6 +235,13 @@ impl Work {
             Work::Tokenizer(ckpt, file) => {
                 let tokenizer = Tokenizer::load(ckpt, file.tokenizer())?;
                 tell(Told::Tokenizer(Arc::new(tokenizer)));
+            }
+            Work::Check(ckpt) => {
+                let mut silent = Progress::new("", &Console { quiet: true, ..Console::default() });
+                for (n, t) in ckpt.tensors.values().enumerate() {
+                    let stats = tensor::scan(&[t], control, &mut silent)?.pop().flatten();
+                    tell(Told::Checked(n, stats));
+                }
             }
             Work::Numbers { tensor, rows, cols } => {
                 tell(Told::Numbers(tensor::window(tensor, rows.clone(), cols.clone())));

@@ -91,6 +91,8 @@ pub enum Action {
     },
     /// Another picture of a tensor.
     View(View),
+    /// Look for bad numbers in every tensor.
+    Check,
     /// Type the row to go to.
     Goto,
     /// Copy the chosen row; all that is shown of it.

@@ -314,6 +314,36 @@ fn a_tensor_with_bad_numbers_says_so() {
 }
 
 #[test]
+fn every_tensor_of_a_file_is_checked() {
+    let mut s = inspecting();
+    s.press("c");
+    settle(&mut s);
+    snapshots!("checked", s);
+    let mut s = inspecting_changed(|ckpt| {
+        let t = ckpt.tensors.get_mut("blk.3.attn_norm.weight").unwrap();
+        let mut bytes = t.data.to_vec();
+        bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        t.data = bytes.into();
+    });
+    s.press("c");
+    let job = jobs(&mut s).pop().unwrap();
+    let mut told = Vec::new();
+    job.run(&mut |t| told.push(t));
+    let rest = told.split_off(20);
+    for t in told {
+        s.msg(Msg::Job(job.id, t));
+    }
+    assert!(s.text(120, 36).contains("● checking 20 of 56 tensors"));
+    for t in rest {
+        s.msg(Msg::Job(job.id, t));
+    }
+    let text = s.text(120, 36);
+    assert!(text.contains("✗ 1 of 56 tensors have NaN"), "{text}");
+    let layer = text.lines().find(|l| l.contains("▸ blk.3")).unwrap();
+    assert!(layer.contains('✗') && text.matches('✗').count() == 2, "{text}");
+}
+
+#[test]
 fn ten_thousand_tensors_stay_smooth() {
     let mut s = inspecting_changed(|ckpt| {
         let one = ckpt.tensors["output_norm.weight"].clone();

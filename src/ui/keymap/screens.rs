@@ -53,6 +53,9 @@ pub(super) const ROWS: &[Binding] = &[
     row(In(Focus::Tree), &[on(Right)], Action::Fold { open: true }, "open the group", |_| {
         Some("open/close")
     }),
+    row(In(Focus::Tree), &[c('c')], Action::Check, "check the numbers of all tensors", |n| {
+        (!n.busy).then_some("check all")
+    }),
     row(In(Focus::Values), &[on(Left)], Action::Fold { open: false }, "columns back", |_| {
         Some("columns")
     }),

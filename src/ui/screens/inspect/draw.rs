@@ -5,10 +5,10 @@ use ratatui::layout::{Constraint, Layout, Position, Rect};
 
 use super::WIDE;
 use super::sheet::below;
-use super::tensors::{Measured, Tensors, Typing};
+use super::tensors::{Tensors, Typing};
 use super::tree::Row;
 use crate::engine::{DType, Tensor};
-use crate::tools::tensor::{Outcome, TRIED, fallback};
+use crate::tools::tensor::{Outcome, Stats, TRIED, fallback};
 use crate::ui::keymap;
 use crate::ui::msg::{Action, View};
 use crate::ui::theme::{Role, Theme};
@@ -100,14 +100,17 @@ impl Tensors {
         match r {
             Row::Group(g) => {
                 let Some(group) = self.tree.groups.get(g) else { return Vec::new() };
-                let mark = if group.open { "▾" } else { "▸" };
+                let sign = if group.open { "▾" } else { "▸" };
+                // The worst of its tensors, once all are known.
+                let known = group.members.iter().map(|m| verdict(self.stats(*m)));
+                let worst = known.min_by_key(|v| ["", "✗", "!", "✓"].iter().position(|s| s == v));
                 columns.cells([
-                    format!("{mark} {}", shown_line(&group.name)),
+                    format!("{sign} {}", shown_line(&group.name)),
                     group.types.clone(),
                     format!("{} tensors", group.members.len()),
                     meter::bytes(group.bytes),
                     share(group.bytes),
-                    String::new(),
+                    worst.unwrap_or_default().to_owned(),
                 ])
             }
             Row::Tensor { leaf, inside } => {
@@ -116,7 +119,7 @@ impl Tensors {
                 };
                 let head = if inside { self.tree.head_len(leaf) } else { 0 };
                 let name = shown_line(l.name.get(head..).unwrap_or(&l.name));
-                let mark = self.measured.get(&leaf).map_or("", verdict);
+                let mark = verdict(self.stats(leaf));
                 columns.cells([
                     format!("{}{name}", if inside { "    " } else { "  " }),
                     l.dtype.name().to_owned(),
@@ -165,7 +168,7 @@ impl Tensors {
                     None => String::new(),
                 };
                 fact("offset", format!("{:#x} (aligned {align}){place}", t.offset));
-                out.extend(checks(t, self.measured.get(&leaf), self.is_measuring()));
+                out.extend(checks(t, self.stats(leaf), self.is_measuring()));
             }
             None => {}
         }
@@ -262,23 +265,22 @@ pub(super) fn shape(t: &Tensor) -> String {
     if dims.is_empty() { "scalar".into() } else { dims.join("×") }
 }
 
-/// A sign for a tensor that was measured.
-fn verdict(m: &Measured) -> &'static str {
-    match &m.look {
-        Some(Some(l)) if l.stats.nan + l.stats.inf > 0 => "✗",
-        Some(Some(l)) if l.stats.zero_rows > 0 => "!",
-        Some(Some(_)) => "✓",
-        _ => "",
+/// A sign for a tensor whose numbers are known.
+fn verdict(stats: Option<Option<Stats>>) -> &'static str {
+    match stats.flatten() {
+        Some(s) if s.nan + s.inf > 0 => "✗",
+        Some(s) if s.zero_rows > 0 => "!",
+        Some(_) => "✓",
+        None => "",
     }
 }
 
 /// What is wrong with a tensor, or that nothing is.
-fn checks(t: &Tensor, measured: Option<&Measured>, busy: bool) -> Vec<(Role, String)> {
+fn checks(t: &Tensor, stats: Option<Option<Stats>>, busy: bool) -> Vec<(Role, String)> {
     let mut out = Vec::new();
     let label = |text: String| format!("{:<14} {text}", "checks");
-    match measured.and_then(|m| m.look.clone()) {
-        Some(Some(look)) => {
-            let s = &look.stats;
+    match stats {
+        Some(Some(s)) => {
             let check = |n: u64, what: &str| match n {
                 0 => format!("✓ no {what}"),
                 n => format!("✗ {} {what}", meter::grouped(n as usize)),

@@ -161,7 +161,7 @@ impl File {
 
     fn told(&mut self, id: JobId, told: Told, part: usize, out: &mut Vec<Effect>) {
         match id.owner {
-            Owner::Tensor | Owner::Numbers => self.tensors.told(id, told),
+            Owner::Check | Owner::Tensor | Owner::Numbers => self.tensors.told(id, told),
             Owner::Render => self.template.told(id, told),
             Owner::Search | Owner::Encode => self.tokens.told(id, told),
             Owner::Tokenizer if self.loading.takes(id, &told) => {

@@ -12,7 +12,7 @@ use super::Panel;
 use super::tree::{Row, Tree};
 use crate::engine::{Checkpoint, Error, Tensor};
 use crate::tools::info::TensorLine;
-use crate::tools::tensor::{Look, TRIED, Tryout};
+use crate::tools::tensor::{Look, Stats, TRIED, Tryout};
 use crate::ui::jobs::{JobId, Owner, Pending, Told, Work};
 use crate::ui::keymap::{Focus, Now};
 use crate::ui::msg::{Action, Effect, View};
@@ -77,6 +77,9 @@ pub struct Tensors {
     pub(super) narrow: bool,
     pub(super) view: View,
     pub(super) measured: HashMap<usize, Measured>,
+    /// What a check of the whole file found; `Some(None)` where it could not look.
+    pub(super) checked: Vec<Option<Option<Stats>>>,
+    checking: Pending,
     measuring: Pending,
     /// Which tensor is measured.
     pub(super) target: Option<usize>,
@@ -106,6 +109,8 @@ impl Tensors {
             narrow: false,
             view: View::Values,
             measured: HashMap::new(),
+            checked: Vec::new(),
+            checking: Pending::after(base),
             measuring: Pending::after(base),
             target: None,
             decoding: Pending::after(base),
@@ -134,6 +139,22 @@ impl Tensors {
     /// Whether the chosen tensor is at work.
     pub(super) fn is_measuring(&self) -> bool {
         self.measuring.is_running() && self.target == self.chosen()
+    }
+
+    /// What is known of a tensor's numbers; `Some(None)` where they cannot be decoded.
+    pub(super) fn stats(&self, leaf: usize) -> Option<Option<Stats>> {
+        let look = self.measured.get(&leaf).and_then(|m| m.look.as_ref());
+        match look {
+            Some(look) => Some(look.as_ref().map(|l| l.stats)),
+            None => self.checked.get(leaf).copied().flatten(),
+        }
+    }
+
+    /// How the check of all tensors went: how many were looked at, and how many of them are bad.
+    fn verdict(&self) -> (usize, usize) {
+        let known = self.checked.iter().flatten();
+        let bad = |s: &&Option<Stats>| s.is_some_and(|s| s.nan + s.inf > 0);
+        (known.clone().count(), known.filter(bad).count())
     }
 
     /// Another row was chosen.
@@ -357,6 +378,7 @@ impl Panel for Tensors {
             enter,
             filters: !self.inside && !self.tree.leaves.is_empty(),
             sorts: !self.inside && self.filter.is_empty() && self.tree.rows().len() > 1,
+            busy: self.checking.is_running(),
             numbers: self.chosen().is_some(),
             panes: self.chosen().is_some() || self.inside,
             ..Now::default()
@@ -381,6 +403,11 @@ impl Panel for Tensors {
                 self.inside = false;
                 self.before = self.filter.text();
                 self.typing = Some(Typing::Filter);
+            }
+            Action::Check if !self.checking.is_running() => {
+                self.checked = vec![None; self.tree.leaves.len()];
+                let work = Work::Check(self.ckpt.clone());
+                out.push(Effect::Job(self.checking.start(Owner::Check, work)));
             }
             Action::Goto if self.chosen().is_some() => {
                 self.goto.set("");
@@ -425,6 +452,14 @@ impl Panel for Tensors {
     }
 
     fn told(&mut self, id: JobId, told: Told) {
+        if id.owner == Owner::Check {
+            if let (true, Told::Checked(n, stats)) = (self.checking.takes(id, &told), told)
+                && let Some(known) = self.checked.get_mut(n)
+            {
+                *known = Some(stats);
+            }
+            return;
+        }
         let takes = match id.owner {
             Owner::Tensor => self.measuring.takes(id, &told),
             Owner::Numbers => self.decoding.takes(id, &told),
@@ -470,12 +505,38 @@ impl Panel for Tensors {
         if self.typing.take().is_some() {
             return true;
         }
-        let running = self.measuring.is_running();
+        let running = self.measuring.is_running() || self.checking.is_running();
         self.measuring.stop();
+        self.checking.stop();
         running
     }
 
     fn status(&self) -> Option<(String, Role)> {
+        let all = self.tree.leaves.len();
+        match (self.verdict(), self.checking.is_running()) {
+            ((n, 0), true) => {
+                return Some((format!("● checking {n} of {all} tensors"), Role::Value));
+            }
+            ((n, bad), true) => {
+                let text = format!("● checking {n} of {all} tensors: {bad} with NaN or Inf");
+                return Some((text, Role::Bad));
+            }
+            ((n, bad), false) if bad > 0 => {
+                let text = format!("✗ {bad} of {n} tensors have NaN or infinite numbers");
+                return Some((text, Role::Bad));
+            }
+            ((n, 0), false) if n == all && n > 0 && !self.is_measuring() => {
+                let unread = self.checked.iter().filter(|c| **c == Some(None)).count();
+                let zero =
+                    self.checked.iter().flatten().flatten().map(|s| s.zero_rows).sum::<u64>();
+                let text = match unread {
+                    0 => format!("✓ no NaN and no Inf in {n} tensors, {zero} rows of zeros"),
+                    _ => format!("✓ no NaN and no Inf; {unread} of {n} tensors are not decoded"),
+                };
+                return Some((text, Role::Good));
+            }
+            _ => {}
+        }
         let leaf = self.target.filter(|_| self.is_measuring())?;
         let known = self.measured.get(&leaf).map_or(0, |m| m.types.len());
         let name = self.tensor(leaf).map_or("", |t| t.name.as_str());
