@@ -40,7 +40,7 @@ impl Tensors {
         let [tree, _, side] =
             Layout::horizontal([Constraint::Fill(6), Constraint::Length(1), Constraint::Fill(5)])
                 .areas(area);
-        let types = (TRIED.len() as u16 + 5).min(side.height / 2 + 2);
+        let types = (TRIED.len() as u16 + 5).min(side.height.saturating_sub(12));
         let [numbers, types] =
             Layout::vertical([Constraint::Fill(1), Constraint::Length(types)]).areas(side);
         let in_tree = self.draw_tree(tree, buf, theme);
