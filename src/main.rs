@@ -24,12 +24,12 @@ use nine_tui::tools::{
     Control, Error, bench, chat, completions, doctor, info, library, ls, man, opts, perplexity,
     replay, run, sessions, tokenize, write_report,
 };
-use nine_tui::ui;
 use nine_tui::ui::app::Around;
 use nine_tui::ui::logring::Ring;
 use nine_tui::ui::screens::models;
 use nine_tui::ui::settings::Settings;
 use nine_tui::ui::theme::Palette;
+use nine_tui::{tools, ui};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What the numbers mean that this program exits with. Printed by `help exit`.
@@ -182,7 +182,7 @@ fn log(cli: &Cli, console: &Console) -> Result<Ring, Error> {
     use tracing_subscriber::filter::LevelFilter;
     use tracing_subscriber::prelude::*;
     let common = &cli.common;
-    let screen = cli.command.is_none() && cli.bare.mode.is_none() && terminals();
+    let screen = cli.command.is_none() && cli.bare.mode.is_none() && !cli.bare.plain && terminals();
     let level = match common.verbose {
         0 | 1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
@@ -244,7 +244,12 @@ fn dispatch(cli: Cli, ring: Ring, control: &Control, console: &Console) -> Resul
             watch_signals(control);
             match command {
                 Command::Run(opts) => drop(run::print(&opts, control, console, out)?),
-                Command::Chat(opts) => drop(chat::print(&opts, control, console, out)?),
+                Command::Chat(opts) => {
+                    // What such a terminal is for: a line of text after another.
+                    let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
+                    let opts = chat::Opts { plain: opts.plain || (dumb && terminals()), ..opts };
+                    chat::print(&opts, control, console, out)?;
+                }
                 Command::Info(opts) => {
                     write_report(out, &info::run(&opts, control, console)?, opts.json)?;
                 }
@@ -312,12 +317,16 @@ fn bare(
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
     let Some(model) = bare.model.clone() else {
+        if bare.plain && terminals() {
+            return plain(bare, control, console, out);
+        }
         // Alone on a terminal, the program shows what models there are.
         let alone = bare.mode.is_none() && terminals();
         return if alone { screen(bare, None, ring, console) } else { no_model(console) };
     };
     let mode = match bare.mode {
         Some(mode) => Some(mode),
+        None if bare.plain => Some(Mode::Chat),
         None if terminals() => None,
         None if bare.go.prompt.is_some() => Some(Mode::Generate),
         None => {
@@ -342,6 +351,23 @@ fn bare(
     }
 }
 
+/// `--plain` without a model: a list of them, and a question.
+fn plain(
+    bare: Bare,
+    control: &Control,
+    console: &Console,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let opts = ls::Opts { pattern: None, models: bare.go.file.models.clone(), json: false };
+    let models = ls::run(&opts, control)?.models;
+    let Some(model) = tools::plain::choose(&models, &mut io::stdin().lock(), out)? else {
+        return Ok(0);
+    };
+    watch_signals(control);
+    chat::print(&bare.chat(model), control, console, out)?;
+    Ok(0)
+}
+
 /// The screen. What can be refused before the terminal is taken is refused before.
 fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> Result<u8, Error> {
     let go = bare.go;
@@ -356,15 +382,20 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
     };
     // A conversation of before goes on with its own model, unless another one is named.
     let of_before = || resume.as_ref().map(|(_, s)| PathBuf::from(&s.header.model.path));
-    let path = match model.or_else(of_before) {
-        Some(word) => {
-            let path = go.file.find(&word)?;
-            let ckpt = go.file.open(&word)?;
-            Config::read(&ckpt)?;
-            path
+    let (mut path, mut inspect) = (PathBuf::new(), None);
+    if let Some(word) = model.or_else(of_before) {
+        let found = go.file.find(&word)?;
+        let ckpt = go.file.open(&word)?;
+        match Config::read(&ckpt) {
+            Ok(_) => path = found,
+            // What cannot be talked to can be looked into.
+            Err(e @ engine::Error::Unsupported { .. }) => {
+                inspect =
+                    Some((found, format!("not run by this build: {}", short(&e, &ckpt.path))));
+            }
+            Err(e) => return Err(e.into()),
         }
-        None => PathBuf::new(),
-    };
+    }
     let (compute, context) = (&go.compute, &go.context);
     let text = |given: &Option<String>| given.as_deref().map(opts::read_text).transpose();
     let state = places.state.clone();
@@ -383,6 +414,7 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
         machine: machine(kernels, compute.threads()),
         mouse: settings.mouse.unwrap_or(true),
         problems: settings.problems,
+        inspect,
     };
     let options = ui::Options {
         source: Source { path, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
@@ -426,6 +458,12 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
             Ok(1)
         }
     }
+}
+
+/// An error without the file that it begins with.
+fn short(e: &engine::Error, path: &Path) -> String {
+    let text = e.to_string();
+    text.strip_prefix(&format!("{}: ", path.display())).map(str::to_owned).unwrap_or(text)
 }
 
 /// What computes here, and how much memory is free.

@@ -97,6 +97,7 @@ fn the_help_of_every_command_is_what_was_agreed() {
         &["info", "--help"],
         &["tokenize", "--help"],
         &["perplexity", "--help"],
+        &["ls", "--help"],
         &["help", "exit"],
     ] {
         let text = ok(args);

@@ -184,6 +184,12 @@ fn modes(master: &dyn MasterPty) -> String {
 
 fn clean(command: &mut CommandBuilder) {
     command.env("TERM", "xterm-256color");
+    // Nothing of the person who runs the tests is looked at or written.
+    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pty-home");
+    std::fs::create_dir_all(&home).expect("a home folder");
+    for name in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
+        command.env(name, &home);
+    }
     for name in ["NO_COLOR", "RUST_BACKTRACE", "COLUMNS", "LINES"] {
         command.env_remove(name);
     }
@@ -238,6 +244,52 @@ fn alone_it_lists_the_models_and_the_demo_model_writes_a_story() {
     pty.press("\x03\x03\x03\x03");
     pty.ended();
     pty.assert_given_back();
+}
+
+#[test]
+fn a_file_is_looked_into_and_talked_to_afterwards() {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_nine-tui"));
+    command.args(["-t", "0"]);
+    clean(&mut command);
+    let mut pty = Pty::start(command, 120, 36);
+    pty.until_text("looked in");
+    pty.press("i");
+    pty.until_text("(Tensors)");
+    pty.press("/attn_v\r");
+    pty.until_text("no NaN");
+    pty.until_text("worst rows");
+    pty.press("]]]");
+    pty.until_text("(Tokenizer)");
+    pty.until_text("Playground");
+    pty.press("7");
+    pty.until_text("models in");
+    // Back to the list; the conversation is a key away.
+    pty.press("1");
+    pty.until_text("Models on this machine");
+    pty.press("\r");
+    pty.until_text("completion mode");
+    pty.press("\x03");
+    pty.until_text("again to quit");
+    pty.press("\x03");
+    assert_eq!(pty.ended(), 0);
+    pty.assert_given_back();
+}
+
+#[test]
+fn plain_lines_hold_no_command_for_the_terminal() {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_nine-tui"));
+    command.args(["--plain", "-t", "0", "-n", "30"]);
+    clean(&mut command);
+    let mut pty = Pty::start(command, 100, 30);
+    pty.until_text("q to quit:");
+    pty.press("1\r");
+    pty.until_text("you:");
+    pty.press("Once upon a time\r");
+    pty.until_text("model: ");
+    pty.until("the next question", |s| s.contents().matches("you:").count() == 2);
+    pty.press("/quit\r");
+    assert_eq!(pty.ended(), 0);
+    assert!(!pty.raw.contains(&0x1b), "{}", String::from_utf8_lossy(&pty.raw));
 }
 
 #[test]

@@ -185,6 +185,7 @@ fn beside(files: &[&str]) -> (tempfile::TempDir, Checkpoint) {
         meta,
         tensors: IndexMap::new(),
         notes: Vec::new(),
+        blobs: Vec::new(),
     };
     (dir, ckpt)
 }

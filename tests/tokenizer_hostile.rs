@@ -62,6 +62,7 @@ fn checkpoint(path: &Path, format: Format, meta: Metadata) -> Checkpoint {
         meta,
         tensors: IndexMap::new(),
         notes: Vec::new(),
+        blobs: Vec::new(),
     }
 }
 

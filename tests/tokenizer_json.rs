@@ -30,6 +30,7 @@ fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Checkpoint) {
         meta: Metadata::default(),
         tensors: IndexMap::new(),
         notes: Vec::new(),
+        blobs: Vec::new(),
     };
     (dir, ckpt)
 }

@@ -6,83 +6,73 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::Range;
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::error::{Error, Result};
 
-/// Opens `path` read-only and returns all its bytes; with `map` nothing is read until touched.
+/// All bytes of a file. What shares them keeps the map alive.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    bytes: Bytes,
+    mapped: bool,
+}
+
+impl Deref for Blob {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+/// Bytes that are in memory.
+impl From<Bytes> for Blob {
+    fn from(bytes: Bytes) -> Blob {
+        Blob { bytes, mapped: false }
+    }
+}
+
+/// Opens `path` read-only; with `map` nothing is read until touched.
 ///
 /// A directory, a missing or an unreadable file is [`Error::Io`], and so is a device or a pipe:
 /// it has no size, and reading one may never end. An empty file gives no bytes.
 #[allow(unsafe_code)]
-pub fn open(path: &Path, map: bool) -> Result<Bytes> {
+pub fn open(path: &Path, map: bool) -> Result<Blob> {
     let fail = |e| Error::io(path, e);
     let file = open_regular(path)?;
     let len = file.metadata().map_err(fail)?.len();
     if !map || len == 0 {
-        return read_all(file, len).map(Bytes::from).map_err(fail);
+        return read_all(file, len).map(|b| Bytes::from(b).into()).map_err(fail);
     }
     // SAFETY: the map is private to this process and read-only; nothing here hands out `&mut`.
     // Changes by others are the documented caveat of this module.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
-    maps().push(range(&map));
-    Ok(Bytes::from_owner(Mapped(map)))
+    Ok(Blob { bytes: Bytes::from_owner(map), mapped: true })
 }
 
-/// A map that is in the table of maps for as long as it lives.
-struct Mapped(memmap2::Mmap);
-
-/// Where the maps of this process lie: [`release`] must not take a caller's word for what is a
-/// file's and what is memory, whose contents it would destroy.
-static MAPS: Mutex<Vec<Range<usize>>> = Mutex::new(Vec::new());
-
-fn maps() -> MutexGuard<'static, Vec<Range<usize>>> {
-    MAPS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn range(bytes: &[u8]) -> Range<usize> {
-    let start = bytes.as_ptr() as usize;
-    start..start + bytes.len()
-}
-
-impl AsRef<[u8]> for Mapped {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        let own = range(&self.0);
-        let mut maps = maps();
-        if let Some(i) = maps.iter().position(|m| *m == own) {
-            maps.swap_remove(i);
+impl Blob {
+    /// Gives the pages of a part of a mapped file back to the system, which has them in the file:
+    /// they come again when they are touched. Bytes of anything else are left alone.
+    #[allow(unsafe_code)]
+    pub fn release(&self, part: &[u8]) {
+        let range = |b: &[u8]| (b.as_ptr() as usize, b.as_ptr() as usize + b.len());
+        let ((start, end), whole) = (range(part), range(&self.bytes));
+        let page = rustix::param::page_size();
+        let (first, last) = (start.next_multiple_of(page), end / page * page);
+        if !self.mapped || start < whole.0 || whole.1 < end || last <= first {
+            return;
         }
+        #[cfg(target_os = "linux")]
+        // SAFETY: whole pages of a live map of a file that is private and read-only: they hold
+        // nothing that the file does not.
+        let _ = unsafe {
+            let advice = rustix::mm::Advice::LinuxDontNeed;
+            rustix::mm::madvise(first as *mut _, last - first, advice)
+        };
     }
-}
-
-/// Gives the pages of a mapped file's bytes back to the system, which has them in the file: they
-/// come again when they are touched. Other bytes are left alone.
-#[allow(unsafe_code)]
-pub fn release(bytes: &[u8]) {
-    let own = range(bytes);
-    // Held until the end, so that the map is not gone before.
-    let maps = maps();
-    let mapped = maps.iter().any(|m| m.start <= own.start && own.end <= m.end);
-    let page = rustix::param::page_size();
-    let (start, end) = (own.start.next_multiple_of(page), own.end / page * page);
-    if !mapped || start >= end {
-        return;
-    }
-    // SAFETY: whole pages inside a live map of a file that is private and read-only: dropping them
-    // changes nothing that anybody reads.
-    let _ = unsafe {
-        rustix::mm::madvise(start as *mut _, end - start, rustix::mm::Advice::LinuxDontNeed)
-    };
 }
 
 /// Reads a small file whole; one longer than `most` bytes is [`Error::Malformed`]. For the JSON

@@ -169,6 +169,9 @@ pub struct Bare {
     /// Candidates that the screen shows beside each token
     #[arg(long, value_name = "K", default_value_t = 5, env = "NINE_TOP", hide_env = true)]
     pub top: usize,
+    /// No screen: a conversation in lines, for screen readers and braille
+    #[arg(long, env = "NINE_PLAIN", hide_env = true)]
+    pub plain: bool,
     /// Draw with ASCII only
     #[arg(long, env = "NINE_ASCII", hide_env = true)]
     pub ascii: bool,
@@ -192,7 +195,8 @@ impl Bare {
     /// As options of `chat`.
     pub fn chat(self, model: PathBuf) -> chat::Opts {
         let run::Go { prompt, format, sample, context, compute, file, .. } = self.go;
-        chat::Opts { model, prompt, system: self.system, format, sample, context, compute, file }
+        let (system, plain) = (self.system, self.plain);
+        chat::Opts { model, prompt, system, plain, format, sample, context, compute, file }
     }
 }
 

@@ -59,17 +59,18 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cell = |n: Option<u64>| n.map_or("–".to_owned(), bytes);
         let word = |e: &Entry| visible(&e.word).replace(['\n', '\t'], " ");
-        let width = self.models.iter().map(|e| word(e).chars().count()).max().unwrap_or(0).min(48);
+        // Names last: those that are paths are long, and are to be copied whole.
         writeln!(
             f,
-            "{:width$}  {:<14} {:<6} {:>10} {:>10} {:>7}  {:<4}  {:<4}",
-            "name", "format", "type", "size", "memory", "at ctx", "fits", "runs"
+            "{:<11} {:<6} {:>10} {:>10} {:>7}  {:<4}  {:<4}  name",
+            "format", "type", "size", "memory", "at ctx", "fits", "runs"
         )?;
         for e in &self.models {
             let yes = |b: bool| if b { "yes" } else { "no" };
-            let line = format!(
-                "{:width$}  {:<14} {:<6} {:>10} {:>10} {:>7}  {:<4}  {:<4}  {}",
-                word(e),
+            let why = e.why_not.as_deref().map(|w| format!("  ({})", visible(w)));
+            writeln!(
+                f,
+                "{:<11} {:<6} {:>10} {:>10} {:>7}  {:<4}  {:<4}  {}{}",
                 e.format.as_deref().unwrap_or("–"),
                 e.dtype.unwrap_or("–"),
                 bytes(e.bytes),
@@ -77,9 +78,9 @@ impl fmt::Display for Report {
                 e.ctx.map_or("–".into(), |n| n.to_string()),
                 e.fits.map_or("–", yes),
                 yes(e.runs),
-                e.why_not.as_deref().map(visible).unwrap_or_default(),
-            );
-            writeln!(f, "{}", line.trim_end())?;
+                word(e),
+                why.unwrap_or_default(),
+            )?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ pub mod man;
 pub mod opts;
 pub mod perplexity;
 pub mod places;
+pub mod plain;
 pub mod progress;
 pub mod replay;
 pub mod run;

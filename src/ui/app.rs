@@ -22,6 +22,7 @@ use super::screens::logs::Logs;
 use super::screens::models::{self, Models, Want};
 use super::screens::{Screen, TABS, Tab};
 use super::theme::{Role, Theme};
+use super::widgets::pane::{line, wrapped};
 use super::widgets::text::clip;
 use crate::conversation::file::Saved;
 use crate::engine::service::{Command, SessionId};
@@ -46,6 +47,8 @@ pub struct Around {
     pub mouse: bool,
     /// What is wrong with the user's files, to be said.
     pub problems: Vec<String>,
+    /// A file to look into at once, and why it is not talked to.
+    pub inspect: Option<(PathBuf, String)>,
 }
 
 /// What fills the window: the list of models, or a screen of the tab bar.
@@ -112,14 +115,24 @@ impl App {
         let mut base = start.clone();
         // The first message is sent once.
         base.prompt = None;
+        let mut inspect = Inspect::new(around.models.file.clone());
         let mut models = Models::new(around.models);
+        let mut page = Page::Tab(Tab::Chat);
         let chat = if talk {
             Some((start.id, Chat::new(start, &mut out)))
         } else {
             base.prompt = start.prompt;
-            models.look(&mut out);
+            page = Page::Models;
             None
         };
+        let notice = around.inspect.map(|(path, why)| {
+            inspect.open(path, &mut out);
+            page = Page::Tab(Tab::Inspect);
+            Notice { text: why, until: AGAIN * 4, again: Again::Nothing }
+        });
+        if page == Page::Models {
+            models.look(&mut out);
+        }
         let mut app = App {
             theme,
             keys: Arc::clone(&base.keys),
@@ -128,14 +141,14 @@ impl App {
             resume: None,
             spots: Vec::new(),
             machine: around.machine,
-            page: if talk { Page::Tab(Tab::Chat) } else { Page::Models },
+            page,
             base,
             chat,
             models,
-            inspect: Inspect::default(),
+            inspect,
             logs: Logs::new(around.ring),
             help: None,
-            notice: None,
+            notice,
             now: Duration::ZERO,
         };
         let wrong = around.problems.len();
@@ -171,15 +184,15 @@ impl App {
             Msg::Time(now) => self.time(now, &mut out),
             Msg::Key(key) if key.kind != KeyEventKind::Release => self.key(key, &mut out),
             Msg::Key(_) | Msg::Resize => {}
-            Msg::Paste(text) => self.paste(&text),
+            Msg::Paste(text) => self.paste(&text, &mut out),
             Msg::Engine(event) => {
                 if let Some((_, chat)) = &mut self.chat {
                     chat.event(&event, &mut out);
                 }
             }
             Msg::Job(id, told) => match id.owner {
-                Owner::Models => self.models.told(id, told),
-                Owner::Inspect => self.inspect.told(id, told, &mut out),
+                Owner::Models | Owner::Name => self.models.told(id, told),
+                _ => self.inspect.told(id, told, &mut out),
             },
             Msg::Talk(id, path) => self.talk(id, path, &mut out),
             Msg::Logged => self.logs.fetch(),
@@ -211,14 +224,14 @@ impl App {
         }
     }
 
-    fn paste(&mut self, text: &str) {
+    fn paste(&mut self, text: &str, out: &mut Vec<Effect>) {
         self.help = None;
         if let Some(picker) = &mut self.picker {
             return picker.paste(text);
         }
         match self.page {
             Page::Models => self.models.paste(text),
-            Page::Tab(Tab::Inspect) => self.inspect.paste(text),
+            Page::Tab(Tab::Inspect) => self.inspect.paste(text, out),
             Page::Tab(_) => {
                 if let Some((_, chat)) = &mut self.chat {
                     self.page = Page::Tab(Tab::Chat);
@@ -646,14 +659,15 @@ impl App {
     }
 
     fn draw_small(&mut self, area: Rect, buf: &mut Buffer) {
-        if area.is_empty() {
-            return;
-        }
         let (w, h) = SMALLEST;
         let text = format!("window too small (need {w} × {h})");
         let style = self.theme.style(Role::Warn);
-        buf.set_stringn(area.x, area.y, text, area.width.into(), style);
-        let rest = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+        let lines = wrapped(&text, area.width.max(1));
+        for (text, y) in lines.iter().zip(area.top()..area.bottom()) {
+            line(area, y, buf, style, text);
+        }
+        let used = (lines.len() as u16).min(area.height);
+        let rest = Rect { y: area.y + used, height: area.height - used, ..area };
         if let Some((_, chat)) = &mut self.chat {
             chat.draw_small(rest, buf, &self.theme);
         }

@@ -1,15 +1,20 @@
 //! Work that takes longer than a frame: a tool on a thread of its own, told of as messages.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::chat::{Template, Turn};
-use crate::engine::tokenizer::{LoadOptions, Tokenizer};
+use crate::engine::chat::{Rendered, Template, Turn};
+use crate::engine::format::OpenOptions;
+use crate::engine::tokenizer::{Encode, Token, Tokenizer};
 use crate::engine::{Checkpoint, Error, Result, Tensor};
+use crate::tools::console::Console;
 use crate::tools::library::{self, Entry, Found, Place, PlaceKind, Searched};
-use crate::tools::tensor::{self, Look, Tryout};
-use crate::tools::{Control, opts::FileOpts};
+use crate::tools::opts::FileOpts;
+use crate::tools::progress::Progress;
+use crate::tools::tensor::{self, Look, Stats, Tryout};
+use crate::tools::{Control, tokenize};
 
 /// Whose answer it is: answers to questions that were asked before are passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +25,21 @@ pub struct JobId {
     pub n: u64,
 }
 
-/// Screens that have work done.
+/// Who has work done, and waits for it: the list of models for its search and for a word that was
+/// typed, and the parts of the inspector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Owner {
     Models,
-    Inspect,
+    Name,
+    File,
+    Check,
+    Tensor,
+    Numbers,
+    Tokenizer,
+    Search,
+    Encode,
+    Render,
 }
 
 /// A piece of work.
@@ -47,7 +61,7 @@ pub enum Work {
     /// Find the model of a word: [`Told::Named`].
     Name(PathBuf, FileOpts),
     /// Parse a file's headers: [`Told::Opened`].
-    Open(PathBuf),
+    Open(PathBuf, FileOpts),
     /// Look at a tensor's numbers: [`Told::Look`]; with `types` try those too:
     /// [`Told::Tryout`] for each.
     Measure {
@@ -58,8 +72,23 @@ pub enum Work {
         /// What each type would do.
         types: bool,
     },
+    /// Count bad numbers in every tensor: [`Told::Checked`] for each.
+    Check(Arc<Checkpoint>),
+    /// Decode a part of a tensor: [`Told::Numbers`].
+    Numbers {
+        /// Which.
+        tensor: Tensor,
+        /// Of these rows.
+        rows: Range<usize>,
+        /// These columns.
+        cols: Range<usize>,
+    },
     /// Load the tokenizer: [`Told::Tokenizer`].
-    Tokenizer(Arc<Checkpoint>),
+    Tokenizer(Arc<Checkpoint>, FileOpts),
+    /// Find the tokens that fit some letters, or an id: [`Told::Tokens`].
+    Search(Arc<Tokenizer>, String),
+    /// Cut a text into tokens: [`Told::Tokens`].
+    Encode(Arc<Tokenizer>, String),
     /// Render a conversation by a file's template: [`Told::Rendered`].
     Render {
         /// The file.
@@ -78,11 +107,17 @@ impl std::fmt::Debug for Work {
         match self {
             Work::Library(places) => write!(f, "Library({} places)", places.len()),
             Work::Name(word, _) => write!(f, "Name({})", word.display()),
-            Work::Open(path) => write!(f, "Open({})", path.display()),
+            Work::Open(path, _) => write!(f, "Open({})", path.display()),
             Work::Measure { tensor, look, types } => {
                 write!(f, "Measure({}, look {look}, types {types})", tensor.name)
             }
-            Work::Tokenizer(ckpt) => write!(f, "Tokenizer({})", ckpt.path.display()),
+            Work::Check(ckpt) => write!(f, "Check({})", ckpt.path.display()),
+            Work::Numbers { tensor, rows, cols } => {
+                write!(f, "Numbers({}, rows {rows:?}, columns {cols:?})", tensor.name)
+            }
+            Work::Tokenizer(ckpt, _) => write!(f, "Tokenizer({})", ckpt.path.display()),
+            Work::Search(_, pattern) => write!(f, "Search({pattern})"),
+            Work::Encode(_, text) => write!(f, "Encode({} bytes)", text.len()),
             Work::Render { ckpt, .. } => write!(f, "Render({})", ckpt.path.display()),
         }
     }
@@ -97,16 +132,22 @@ pub enum Told {
     Entry(usize, Box<Entry>),
     /// The model that a word means.
     Named(Box<Entry>),
-    /// A file.
-    Opened(Arc<Checkpoint>),
+    /// A file, and how much memory is free.
+    Opened(Arc<Checkpoint>, Option<u64>),
     /// A tensor's numbers; `None` where they cannot be decoded.
     Look(Option<Arc<Look>>),
+    /// What one of the file's tensors holds; `None` where it cannot be decoded.
+    Checked(usize, Option<Stats>),
     /// A tensor in another type.
     Tryout(Tryout),
+    /// A part of a tensor, row by row; `None` where it cannot be decoded.
+    Numbers(Option<Vec<Vec<f32>>>),
     /// A tokenizer.
     Tokenizer(Arc<Tokenizer>),
+    /// Some of its tokens.
+    Tokens(Vec<Token>),
     /// A prompt, and how many tokens it is.
-    Rendered(String, usize),
+    Rendered(Box<Rendered>, usize),
     /// It did not go.
     Failed(Arc<Error>),
     /// That is all.
@@ -119,11 +160,14 @@ impl std::fmt::Debug for Told {
             Told::Found(found, ..) => write!(f, "Found({})", found.len()),
             Told::Entry(n, e) => write!(f, "Entry({n}, {})", e.name),
             Told::Named(e) => write!(f, "Named({})", e.name),
-            Told::Opened(ckpt) => write!(f, "Opened({})", ckpt.path.display()),
+            Told::Opened(ckpt, _) => write!(f, "Opened({})", ckpt.path.display()),
+            Told::Checked(n, stats) => write!(f, "Checked({n}, {})", stats.is_some()),
             Told::Look(look) => write!(f, "Look({})", look.is_some()),
             Told::Tryout(t) => write!(f, "{t:?}"),
+            Told::Numbers(rows) => write!(f, "Numbers({:?})", rows.as_ref().map(Vec::len)),
+            Told::Tokens(tokens) => write!(f, "Tokens({})", tokens.len()),
             Told::Tokenizer(t) => write!(f, "Tokenizer({})", t.len()),
-            Told::Rendered(text, n) => write!(f, "Rendered({} bytes, {n} tokens)", text.len()),
+            Told::Rendered(text, n) => write!(f, "Rendered({} bytes, {n} tokens)", text.text.len()),
             Told::Failed(e) => write!(f, "Failed({e})"),
             Told::Ended => f.write_str("Ended"),
         }
@@ -175,7 +219,11 @@ impl Work {
                 }
                 tell(Told::Named(Box::new(entry)));
             }
-            Work::Open(path) => tell(Told::Opened(Arc::new(Checkpoint::open(path)?))),
+            Work::Open(path, file) => {
+                let how = OpenOptions { map: !file.no_mmap };
+                let ckpt = Arc::new(Checkpoint::open_with(path, how)?);
+                tell(Told::Opened(ckpt, library::free_memory()));
+            }
             Work::Measure { tensor, look, types } => {
                 if *look {
                     tell(Told::Look(tensor::look(tensor, control)?.map(Arc::new)));
@@ -184,9 +232,26 @@ impl Work {
                     tensor::tryouts(tensor, control, &mut |t| tell(Told::Tryout(t)))?;
                 }
             }
-            Work::Tokenizer(ckpt) => {
-                let tokenizer = Tokenizer::load(ckpt, LoadOptions::default())?;
+            Work::Tokenizer(ckpt, file) => {
+                let tokenizer = Tokenizer::load(ckpt, file.tokenizer())?;
                 tell(Told::Tokenizer(Arc::new(tokenizer)));
+            }
+            Work::Check(ckpt) => {
+                let mut silent = Progress::new("", &Console { quiet: true, ..Console::default() });
+                for (n, t) in ckpt.tensors.values().enumerate() {
+                    let stats = tensor::scan(&[t], control, &mut silent)?.pop().flatten();
+                    tell(Told::Checked(n, stats));
+                }
+            }
+            Work::Numbers { tensor, rows, cols } => {
+                tell(Told::Numbers(tensor::window(tensor, rows.clone(), cols.clone())));
+            }
+            Work::Search(tokenizer, pattern) => {
+                tell(Told::Tokens(tokenize::search(tokenizer, pattern, control)?));
+            }
+            Work::Encode(tokenizer, text) => {
+                let how = Encode { bos: true, special: true };
+                tell(Told::Tokens(tokenizer.encode(text, how)));
             }
             Work::Render { ckpt, tokenizer, turns, reply } => {
                 let Some(template) = Template::load(ckpt, tokenizer)? else { return Ok(()) };
@@ -194,7 +259,7 @@ impl Work {
                 let how =
                     crate::engine::tokenizer::Encode { bos: !rendered.has_bos, special: true };
                 let tokens = tokenizer.encode(&rendered.text, how).len();
-                tell(Told::Rendered(rendered.text, tokens));
+                tell(Told::Rendered(Box::new(rendered), tokens));
             }
         }
         Ok(())
@@ -225,6 +290,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Nothing yet; names of jobs are counted from here.
+    pub fn after(n: u64) -> Pending {
+        Pending { n, running: None }
+    }
+
     /// Names a new job and stops the one before.
     pub fn start(&mut self, owner: Owner, work: Work) -> Job {
         self.stop();
@@ -253,5 +323,12 @@ impl Pending {
         if let Some(control) = self.running.take() {
             control.cancel.raise();
         }
+    }
+}
+
+impl Drop for Pending {
+    /// Nobody will listen.
+    fn drop(&mut self) {
+        self.stop();
     }
 }

@@ -5,6 +5,7 @@ pub mod clipboard;
 pub mod jobs;
 pub mod keeper;
 pub mod keymap;
+mod logged;
 pub mod logring;
 pub mod msg;
 pub mod overlays;
@@ -218,6 +219,11 @@ impl<E: Engine> Loop<'_, E> {
         loop {
             let at = self.since.elapsed();
             for msg in std::iter::once(Msg::Time(at)).chain(batch.drain(..)) {
+                match &msg {
+                    Msg::Engine(event) => logged::event(event),
+                    Msg::Job(id, told) => logged::told(id.owner, told),
+                    _ => {}
+                }
                 let effects = self.app.update(msg);
                 if let Some(exit) = self.perform(effects, terminal)? {
                     return Ok(exit);

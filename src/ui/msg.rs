@@ -80,6 +80,8 @@ pub enum Action {
     Refresh,
     /// Take the panel of the first run away.
     Dismiss,
+    /// Only lines that are this bad.
+    Level,
     /// The next order of rows.
     Sort,
     /// The same order from its end.
@@ -101,6 +103,8 @@ pub enum Action {
     },
     /// Another picture of a tensor.
     View(View),
+    /// Look for bad numbers in every tensor.
+    Check,
     /// Type the row to go to.
     Goto,
     /// Copy the chosen row; all that is shown of it.
@@ -291,6 +295,8 @@ pub enum View {
     Map,
     /// The rows by size.
     Rows,
+    /// What each type would do.
+    Types,
 }
 
 /// What is done with the conversation's file.

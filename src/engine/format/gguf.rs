@@ -14,7 +14,7 @@ use super::{
     Checkpoint, Format, MAX_DEPTH, MAX_DIMS, MAX_KEY, MAX_KEYS, MAX_LONG, MAX_NAME, MAX_STRING,
     MAX_TENSORS, OpenOptions, unclaimed,
 };
-use crate::engine::blob;
+use crate::engine::blob::{self, Blob};
 use crate::engine::dtype::DType;
 use crate::engine::error::{Error, Result};
 use crate::engine::tensor::Tensor;
@@ -35,7 +35,7 @@ struct File {
 }
 
 /// Opens a GGUF file, and with any file of a split set all of the set. `bytes` are the file's.
-pub(super) fn open(path: &Path, bytes: &Bytes, how: OpenOptions) -> Result<Checkpoint> {
+pub(super) fn open(path: &Path, bytes: &Blob, how: OpenOptions) -> Result<Checkpoint> {
     let first = parse(path, bytes, 0)?;
     let split = Split::of(&first.meta).map_err(|e| Error::malformed(path, e, None))?;
     if let Some(split) = split.filter(|s| s.count > 1) {
@@ -49,6 +49,7 @@ pub(super) fn open(path: &Path, bytes: &Bytes, how: OpenOptions) -> Result<Check
         meta: first.meta,
         tensors: IndexMap::with_capacity(first.tensors.len()),
         notes: first.notes,
+        blobs: vec![bytes.clone()],
     };
     add_tensors(&mut ckpt, path, first.tensors)?;
     Ok(ckpt)
@@ -103,7 +104,7 @@ fn shard_stem<'a>(name: &'a str, split: &Split) -> Option<&'a str> {
 
 fn open_split(
     path: &Path,
-    bytes: &Bytes,
+    bytes: &Blob,
     named: File,
     split: Split,
     how: OpenOptions,
@@ -141,15 +142,16 @@ fn open_split(
         meta: Metadata::default(),
         tensors: IndexMap::new(),
         notes: vec![format!("split into {} files", split.count)],
+        blobs: Vec::new(),
     };
     let mut named = Some(named);
     for (no, shard) in paths.iter().enumerate() {
         let reuse = if no as u64 == split.no { named.take() } else { None };
-        let (file, len) = match reuse {
-            Some(file) => (file, bytes.len()),
+        let (file, bytes) = match reuse {
+            Some(file) => (file, bytes.clone()),
             None => {
                 let bytes = blob::open(shard, how.map)?;
-                (parse(shard, &bytes, no)?, bytes.len())
+                (parse(shard, &bytes, no)?, bytes)
             }
         };
         let bad = |what: String| Error::malformed(shard, what, None);
@@ -172,7 +174,8 @@ fn open_split(
             ckpt.format = Format::Gguf(file.version);
         }
         ckpt.notes.extend(file.notes);
-        ckpt.file_bytes += len as u64;
+        ckpt.file_bytes += bytes.len() as u64;
+        ckpt.blobs.push(bytes);
         ckpt.files.push(shard.clone());
         let tensors = file.tensors.into_iter().map(|t| Tensor { file: no, ..t }).collect();
         add_tensors(&mut ckpt, shard, tensors)?;

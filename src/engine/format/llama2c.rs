@@ -13,6 +13,7 @@ use super::cursor::Cursor;
 use super::names;
 use super::value::Metadata;
 use super::{Checkpoint, Format, MAX_TENSORS};
+use crate::engine::blob::Blob;
 use crate::engine::dtype::DType;
 use crate::engine::error::{Error, Result};
 use crate::engine::tensor::Tensor;
@@ -72,7 +73,7 @@ struct Nine {
 }
 
 /// Opens a llama2.c file of any version. `bytes` are the file's.
-pub(super) fn open(path: &Path, bytes: &Bytes) -> Result<Checkpoint> {
+pub(super) fn open(path: &Path, bytes: &Blob) -> Result<Checkpoint> {
     let mut c = Cursor::new(path, bytes);
     let h = header(&mut c)?;
     check(path, &h)?;
@@ -98,6 +99,7 @@ pub(super) fn open(path: &Path, bytes: &Bytes) -> Result<Checkpoint> {
         meta: metadata(&h),
         tensors,
         notes,
+        blobs: vec![bytes.clone()],
     })
 }
 

@@ -23,7 +23,7 @@ use indexmap::IndexMap;
 pub use sniff::{looks_like, sniff};
 pub use value::{Array, Metadata, Value, ValueType, Values};
 
-use super::blob;
+use super::blob::{self, Blob};
 use super::error::{Error, Result};
 use super::tensor::Tensor;
 
@@ -106,6 +106,8 @@ pub struct Checkpoint {
     pub tensors: IndexMap<String, Tensor>,
     /// Things that are odd but not wrong, for `info`.
     pub notes: Vec<String>,
+    /// The bytes of `files`; without them nothing that was copied is given back.
+    pub blobs: Vec<Blob>,
 }
 
 impl Checkpoint {
@@ -115,10 +117,17 @@ impl Checkpoint {
         Self::open_with(path, OpenOptions::default())
     }
 
+    /// Gives the pages of a tensor that was copied back to the system, where its file is mapped.
+    pub(in crate::engine) fn release(&self, tensor: &Tensor) {
+        if let Some(blob) = self.blobs.get(tensor.file) {
+            blob.release(&tensor.data);
+        }
+    }
+
     /// [`Checkpoint::open`] with choices.
     pub fn open_with(path: &Path, how: OpenOptions) -> Result<Checkpoint> {
         if path == Path::new(DEMO) {
-            return gguf::open(path, &Bytes::from_static(DEMO_FILE), how);
+            return gguf::open(path, &Bytes::from_static(DEMO_FILE).into(), how);
         }
         // A folder, and an index of shards, stand for the files they name.
         if path.is_dir() {

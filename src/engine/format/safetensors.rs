@@ -19,7 +19,7 @@ use super::{
     Checkpoint, Format, MAX_DIMS, MAX_NAME, MAX_TENSORS, OpenOptions, beside, hf, infer, names,
     unclaimed,
 };
-use crate::engine::blob;
+use crate::engine::blob::{self, Blob};
 use crate::engine::dtype::DType;
 use crate::engine::error::{Error, Result};
 use crate::engine::tensor::Tensor;
@@ -54,7 +54,7 @@ pub fn shard_of(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// Opens a file, and with a file of a sharded model all of it. `bytes` are the file's.
-pub(super) fn open_file(path: &Path, bytes: &Bytes, how: OpenOptions) -> Result<Checkpoint> {
+pub(super) fn open_file(path: &Path, bytes: &Blob, how: OpenOptions) -> Result<Checkpoint> {
     let dir = path.parent().unwrap_or(Path::new(""));
     let Some((no, count)) = shard_of(path).filter(|&(_, count)| count > 1) else {
         return assemble(path, dir, vec![(path.to_owned(), Some(bytes.clone()))], None, how);
@@ -271,7 +271,7 @@ fn place(c: &Cursor<'_>, name: String, entry: Entry, no: usize) -> Result<Tensor
 }
 
 /// Files of a model with their bytes, where they are open already.
-type Files = Vec<(PathBuf, Option<Bytes>)>;
+type Files = Vec<(PathBuf, Option<Blob>)>;
 
 /// Makes one checkpoint of the files of a model. `map` says which file holds which tensor.
 fn assemble(
@@ -284,6 +284,7 @@ fn assemble(
     let mut notes = Vec::new();
     let mut all: Vec<Tensor> = Vec::new();
     let mut paths = Vec::new();
+    let mut blobs = Vec::new();
     let mut file_bytes = 0;
     for (no, (file, bytes)) in files.into_iter().enumerate() {
         let bytes = match bytes {
@@ -299,6 +300,7 @@ fn assemble(
         notes.extend(note);
         file_bytes += bytes.len() as u64;
         paths.push(file);
+        blobs.push(bytes);
     }
     if paths.len() > 1 {
         notes.push(format!("split into {} files", paths.len()));
@@ -316,7 +318,7 @@ fn assemble(
     beside::read(dir, &mut meta)?;
     let path = path.to_owned();
     let format = Format::Safetensors;
-    Ok(Checkpoint { path, files: paths, file_bytes, format, meta, tensors, notes })
+    Ok(Checkpoint { path, files: paths, file_bytes, format, meta, tensors, notes, blobs })
 }
 
 /// Gives every tensor its canonical name, if it has one that is free, and checks that none

@@ -8,6 +8,7 @@
 //! computes it, so a text does not depend on batching or on `-j`.
 
 pub mod attend;
+mod encode;
 pub mod limits;
 mod matrix;
 pub mod ops;

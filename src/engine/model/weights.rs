@@ -9,12 +9,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::config::Config;
-use crate::engine::blob;
 use crate::engine::error::{Error, Result};
 use crate::engine::format::Checkpoint;
 use crate::engine::kernels::{Kernels, Matrix};
 use crate::engine::quant;
-use crate::engine::tensor::Tensor;
 
 /// A linear map with its bias.
 #[derive(Debug)]
@@ -135,7 +133,17 @@ impl<'a> Binder<'a> {
             false => None,
         };
         let w = self.rows(&weight, range, total, cols)?;
-        Ok(Linear { w: packed(w, self.ckpt.tensor(&weight)?, self.kernels), b })
+        Ok(Linear { w: self.packed(w, &weight)?, b })
+    }
+
+    /// Packs a matrix for its kernels, and gives back the pages that it was read from: weights are
+    /// in memory once.
+    fn packed(&self, w: Matrix, name: &str) -> Result<Matrix> {
+        let w = w.pack(self.kernels);
+        if w.is_packed() {
+            self.ckpt.release(self.ckpt.tensor(name)?);
+        }
+        Ok(w)
     }
 
     fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
@@ -188,16 +196,6 @@ impl<'a> Binder<'a> {
     }
 }
 
-/// Packs a matrix for its kernels, and gives back the pages that it was read from: weights are in
-/// memory once.
-fn packed(w: Matrix, tensor: &Tensor, kernels: &Kernels) -> Matrix {
-    let w = w.pack(kernels);
-    if w.is_packed() {
-        blob::release(&tensor.data);
-    }
-    w
-}
-
 impl Weights {
     /// Binds every tensor; `exact` takes the reference path.
     pub fn bind(ckpt: &Checkpoint, c: &Config, kernels: &Kernels, exact: bool) -> Result<Weights> {
@@ -210,10 +208,7 @@ impl Weights {
         let output = if b.has("output.weight") {
             b.linear("output", c.n_vocab, c.n_embd)?
         } else {
-            Linear {
-                w: packed(token_embd.clone(), ckpt.tensor("token_embd.weight")?, kernels),
-                b: None,
-            }
+            Linear { w: b.packed(token_embd.clone(), "token_embd.weight")?, b: None }
         };
         let layers = (0..c.n_layer).map(|l| b.layer(c, l)).collect::<Result<Vec<_>>>()?;
         let used = b.used.into_inner();

@@ -13,14 +13,14 @@
 //! ```
 #![allow(non_camel_case_types)]
 
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::float::half;
 use super::{Block, Parts};
 use crate::engine::dtype::DType;
 
 /// 4 bits and a scale.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q4_0 {
     /// Scale, f16.
@@ -30,7 +30,7 @@ pub struct Q4_0 {
 }
 
 /// 4 bits, a scale and a minimum.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q4_1 {
     /// Scale, f16.
@@ -42,7 +42,7 @@ pub struct Q4_1 {
 }
 
 /// 5 bits and a scale.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q5_0 {
     /// Scale, f16.
@@ -54,7 +54,7 @@ pub struct Q5_0 {
 }
 
 /// 5 bits, a scale and a minimum.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q5_1 {
     /// Scale, f16.
@@ -68,7 +68,7 @@ pub struct Q5_1 {
 }
 
 /// 8 bits and a scale.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q8_0 {
     /// Scale, f16.

@@ -11,7 +11,7 @@
 //! 2k of scales_h on top.
 #![allow(non_camel_case_types)]
 
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::float::half;
 use super::{Block, Parts};
@@ -22,7 +22,7 @@ pub const IQ4_LEVELS: [i8; 16] =
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// 16 levels and a scale.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct IQ4_NL {
     /// Scale, f16.
@@ -32,7 +32,7 @@ pub struct IQ4_NL {
 }
 
 /// 16 levels and a scale of six bits a run.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct IQ4_XS {
     /// Scale of the scales, f16.

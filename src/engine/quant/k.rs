@@ -24,14 +24,14 @@
 //! | Q5_K | nibble j of qs\[32c + l] | bit 2c + j of qh\[l] |
 #![allow(non_camel_case_types)]
 
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::float::half;
 use super::{Block, Parts};
 use crate::engine::dtype::DType;
 
 /// 2 bits; a byte of `scales` holds a run's scale (low nibble) and minimum (high nibble).
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q2_K {
     /// Scale and minimum of each run of 16.
@@ -45,7 +45,7 @@ pub struct Q2_K {
 }
 
 /// 3 bits, symmetric.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q3_K {
     /// High bits.
@@ -59,7 +59,7 @@ pub struct Q3_K {
 }
 
 /// 4 bits with minima.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q4_K {
     /// Scale of the scales, f16.
@@ -73,7 +73,7 @@ pub struct Q4_K {
 }
 
 /// 5 bits with minima.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q5_K {
     /// Scale of the scales, f16.
@@ -89,7 +89,7 @@ pub struct Q5_K {
 }
 
 /// 6 bits, symmetric.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q6_K {
     /// Low 4 bits.
@@ -103,7 +103,7 @@ pub struct Q6_K {
 }
 
 /// 8 bits: ggml's activations, seldom in files.
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Q8_K {
     /// Scale, f32.

@@ -34,14 +34,18 @@
 
 mod acts;
 mod basic;
+mod encode;
 mod float;
 mod iq4;
 mod k;
+mod k_search;
+mod search;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 pub use acts::{quantize_acts, quantize_q8_0};
 pub use basic::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub use encode::{Encode, WRITABLE, encode_groups, encode_row};
 pub use float::{bf16_to_f32, decode_bf16, decode_f16, decode_f32, f16_to_f32};
 pub use iq4::{IQ4_LEVELS, IQ4_NL, IQ4_XS};
 pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K, scale_min};

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub use self::report::{Check, Dims, Memory, Part, Report, Summary, TokenizerCard, TypeShare};
+pub use self::select::{TensorLine, json};
 use super::console::Console;
 use super::opts::{FileOpts, format_id};
 use super::progress::Progress;
@@ -76,7 +77,7 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     if let Some(name) = &opts.values {
         let tensor = select::find(&ckpt, name)?;
         let look = tensor::look(tensor, control)?;
-        parts.push(Part::Values(select::values(&ckpt, tensor, look)?));
+        parts.push(Part::Values(Box::new(select::values(&ckpt, tensor, look)?)));
     }
     if parts.is_empty() {
         let mut summary = summary(&ckpt, opts);

@@ -39,6 +39,21 @@ pub struct TensorLine {
     pub offset: u64,
 }
 
+impl TensorLine {
+    /// The line of a tensor.
+    pub fn of(t: &Tensor) -> TensorLine {
+        TensorLine {
+            name: t.name.clone(),
+            file_name: (t.file_name != t.name).then(|| t.file_name.clone()),
+            dtype: t.dtype.name(),
+            shape: t.shape.clone(),
+            bytes: t.data.len(),
+            file: t.file,
+            offset: t.offset,
+        }
+    }
+}
+
 impl fmt::Display for TensorLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shape: Vec<String> = self.shape.iter().map(usize::to_string).collect();
@@ -58,15 +73,7 @@ pub fn tensors(ckpt: &Checkpoint, pattern: &str) -> Result<Vec<TensorLine>> {
         .tensors
         .values()
         .filter(|t| glob::matches(pattern, &t.name) || glob::matches(pattern, &t.file_name))
-        .map(|t| TensorLine {
-            name: t.name.clone(),
-            file_name: (t.file_name != t.name).then(|| t.file_name.clone()),
-            dtype: t.dtype.name(),
-            shape: t.shape.clone(),
-            bytes: t.data.len(),
-            file: t.file,
-            offset: t.offset,
-        })
+        .map(TensorLine::of)
         .collect();
     if found.is_empty() && !ckpt.tensors.is_empty() {
         return Err(Error::Invalid(format!("--tensors: no tensor is called {pattern}")));
@@ -84,8 +91,8 @@ pub fn metadata(ckpt: &Checkpoint, pattern: &str) -> Result<serde_json::Map<Stri
     Ok(keys.into_iter().map(|(key, value)| (key.clone(), json(value, most))).collect())
 }
 
-/// A metadata value as JSON.
-fn json(value: &Value, most: usize) -> Json {
+/// A metadata value as JSON; of an array the first `most` elements.
+pub fn json(value: &Value, most: usize) -> Json {
     match value {
         Value::Uint(v, _) => (*v).into(),
         Value::Int(v, _) => (*v).into(),

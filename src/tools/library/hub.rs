@@ -26,8 +26,8 @@ pub fn find(here: &mut Here<'_>) {
             let mut name = match (gguf, quant) {
                 (true, Some(quant)) => format!("{repo}:{quant}"),
                 (true, None) => format!("{repo}/{inside}"),
-                // The folder of the snapshot itself is opened by its safetensors.
-                (false, _) if path.parent() == Some(&folder) => repo.clone(),
+                // The snapshot itself, opened as a folder or by its safetensors.
+                (false, _) if path == folder || path.parent() == Some(&folder) => repo.clone(),
                 (false, _) => format!("{repo}/{inside}"),
             };
             if words.contains(&name) {

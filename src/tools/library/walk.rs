@@ -113,10 +113,8 @@ pub fn visit(
             return;
         }
         match std::fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => {
-                if depth > 1 {
-                    visit(here, &path, depth - 1, each);
-                }
+            Ok(meta) if meta.is_dir() && depth > 1 && !leads_back(folder, &path) => {
+                visit(here, &path, depth - 1, each);
             }
             Ok(meta) if !meta.is_file() => {}
             // A link into a store whose file is gone is worth a line with the reason.
@@ -124,6 +122,13 @@ pub fn visit(
             _ => {}
         }
     }
+}
+
+/// Whether a folder is a link to one that it lies in: it would be walked again and again.
+fn leads_back(folder: &Path, path: &Path) -> bool {
+    let link = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
+    let real = |p: &Path| std::fs::canonicalize(p).ok();
+    link && real(folder).zip(real(path)).is_none_or(|(here, there)| here.starts_with(there))
 }
 
 fn folder_model(names: &[String]) -> bool {

@@ -49,6 +49,9 @@ pub struct Look {
     /// The root of the mean square of each row; empty if there are very many.
     #[serde(skip)]
     pub row_rms: Vec<f32>,
+    /// Their numbers, the largest row first.
+    #[serde(skip)]
+    pub row_order: Vec<u32>,
 }
 
 /// A tensor pooled to a picture: the root of the mean square of what falls into each cell.
@@ -232,9 +235,18 @@ impl Sums {
                 cols: frame.cells.1,
                 rms: self.squares.iter().zip(&self.counts).map(mean).collect(),
             },
+            row_order: by_size(&self.row_rms),
             row_rms: self.row_rms,
         }
     }
+}
+
+/// Indices of numbers, the largest first; of equals the first.
+fn by_size(x: &[f32]) -> Vec<u32> {
+    // At most 2²⁰ rows are kept.
+    let mut order: Vec<u32> = (0..x.len() as u32).collect();
+    order.sort_by(|a, b| x[*b as usize].total_cmp(&x[*a as usize]));
+    order
 }
 
 #[cfg(test)]
@@ -261,8 +273,8 @@ mod tests {
         // Two far numbers among zeros and ones: by hand, mean 0.7, variance 2.41.
         let x = [0.0f32, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, -1.0, 5.0, 0.0];
         let look = look(&tensor(&[5, 2], &x), &Control::default()).unwrap().unwrap();
-        let mean = x.iter().sum::<f32>() / 10.0;
-        let moment = |k| x.iter().map(|v| f64::from(v - mean).powi(k)).sum::<f64>() / 10.0;
+        let mean = x.iter().map(|v| f64::from(*v)).sum::<f64>() / 10.0;
+        let moment = |k| x.iter().map(|v| (f64::from(*v) - mean).powi(k)).sum::<f64>() / 10.0;
         assert!((look.stats.sd - moment(2).sqrt()).abs() < 1e-9);
         assert!((look.kurtosis - (moment(4) / moment(2).powi(2) - 3.0)).abs() < 1e-9);
         assert_eq!(look.near_zero, 5);
@@ -289,6 +301,7 @@ mod tests {
         assert_eq!((big.grid.rows, big.grid.cols, big.row_rms.len()), (128, 128, 300));
         assert!(big.grid.rms.windows(129).all(|w| w[0] <= w[128]));
         assert_eq!(big.row_rms[17], 17.0);
+        assert_eq!((big.row_order[0], big.row_order[299]), (299, 0));
         let none = look(&tensor(&[0, 4], &[]), &Control::default()).unwrap().unwrap();
         assert_eq!(none.stats.n, 0);
     }

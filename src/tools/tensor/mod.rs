@@ -9,6 +9,6 @@ mod stats;
 mod tryout;
 
 pub use look::{Grid, Look, look};
-pub use rows::Rows;
+pub use rows::{Rows, window};
 pub use stats::{Stats, scan};
 pub use tryout::{Outcome, TRIED, Tryout, fallback, tryouts};

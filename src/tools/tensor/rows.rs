@@ -57,3 +57,13 @@ impl<'a> Rows<'a> {
         (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
     }
 }
+
+/// Some columns of some rows, as far as the tensor has them; `None` where it cannot be decoded.
+pub fn window(tensor: &Tensor, rows: Range<usize>, cols: Range<usize>) -> Option<Vec<Vec<f32>>> {
+    let all = Rows::new(tensor)?;
+    let cols = cols.start.min(all.cols)..cols.end.min(all.cols);
+    let mut row = vec![0f32; all.cols];
+    (rows.start..rows.end.min(all.rows))
+        .map(|r| all.decode(r, &mut row).then(|| row[cols.clone()].to_vec()))
+        .collect()
+}

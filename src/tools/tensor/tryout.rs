@@ -2,16 +2,30 @@
 
 use std::ops::Range;
 
-use half::{bf16, f16};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::rows::Rows;
+use crate::engine::kernels::Kernels;
 use crate::engine::{DType, Result, Tensor, quant};
 use crate::tools::Control;
 
 /// Types that are tried, most bits first.
-pub const TRIED: &[DType] = &[DType::F16, DType::BF16, DType::Q8_0];
+pub const TRIED: &[DType] = &[
+    DType::F16,
+    DType::BF16,
+    DType::Q8_0,
+    DType::Q6_K,
+    DType::Q5_1,
+    DType::Q5_K,
+    DType::Q5_0,
+    DType::Q4_1,
+    DType::Q4_K,
+    DType::IQ4_NL,
+    DType::Q4_0,
+    DType::Q3_K,
+    DType::Q2_K,
+];
 /// Rows that are named as the worst.
 const WORST: usize = 3;
 /// Pieces between two looks at the caller's flags.
@@ -97,12 +111,13 @@ pub fn tryouts(tensor: &Tensor, control: &Control, each: &mut dyn FnMut(Tryout))
 fn measure(rows: &Rows<'_>, dtype: DType, control: &Control) -> Result<Option<Outcome>> {
     let n = (rows.rows as u64).saturating_mul(rows.cols as u64);
     let Some(bytes) = dtype.bytes_of(n) else { return Ok(None) };
+    let kernels = Kernels::detect();
     let mut all = Loss::default();
     let ranges: Vec<Range<usize>> = rows.ranges().collect();
     for batch in ranges.chunks(BATCH) {
         control.check()?;
         let found: Vec<Option<Loss>> =
-            batch.par_iter().map(|range| loss(rows, dtype, range.clone())).collect();
+            batch.par_iter().map(|range| loss(rows, &kernels, dtype, range.clone())).collect();
         for loss in found {
             match loss {
                 Some(loss) => all.merge(loss),
@@ -153,14 +168,14 @@ impl Loss {
     }
 }
 
-fn loss(rows: &Rows<'_>, dtype: DType, range: Range<usize>) -> Option<Loss> {
+fn loss(rows: &Rows<'_>, kernels: &Kernels, dtype: DType, range: Range<usize>) -> Option<Loss> {
     let bytes = usize::try_from(dtype.bytes_of(rows.cols as u64)?).ok()?;
     let (mut was, mut is) = (vec![0f32; rows.cols], vec![0f32; rows.cols]);
     let mut coded = vec![0u8; bytes];
     let mut out = Loss::default();
     for r in range {
         let done = rows.decode(r, &mut was)
-            && encode(dtype, &was, &mut coded)
+            && kernels.encode_row(dtype, &was, &[], &mut coded)
             && quant::decode_row(dtype, &coded, &mut is);
         if !done {
             return None;
@@ -177,20 +192,6 @@ fn loss(rows: &Rows<'_>, dtype: DType, range: Range<usize>) -> Option<Loss> {
         out.blame(out.squares - before, r);
     }
     Some(out)
-}
-
-/// Encodes a row; `false` for types that cannot be written.
-fn encode(dtype: DType, x: &[f32], out: &mut [u8]) -> bool {
-    fn pairs(x: &[f32], out: &mut [u8], to: impl Fn(f32) -> [u8; 2]) {
-        out.as_chunks_mut::<2>().0.iter_mut().zip(x).for_each(|(o, v)| *o = to(*v));
-    }
-    match dtype {
-        DType::F16 => pairs(x, out, |v| f16::from_f32(v).to_le_bytes()),
-        DType::BF16 => pairs(x, out, |v| bf16::from_f32(v).to_le_bytes()),
-        DType::Q8_0 => quant::quantize_q8_0(x, out),
-        _ => return false,
-    }
-    true
 }
 
 #[cfg(test)]
@@ -210,6 +211,38 @@ mod tests {
         ] {
             assert_eq!(fallback(dtype, cols), to, "{dtype} {cols}");
         }
+    }
+
+    #[test]
+    fn fewer_bits_lose_more_and_every_type_that_fits_is_measured() {
+        // A bell with tails, made without a generator: sums of sines of odd steps.
+        let x = |i: usize| {
+            let i = i as f32;
+            (i * 0.7).sin() + (i * 1.3).sin() * (i * 0.11).cos() + (i * 2.9).sin().powi(7)
+        };
+        let bytes: Vec<u8> = (0..512 * 4).flat_map(|i| x(i).to_le_bytes()).collect();
+        let tensor = Tensor {
+            name: "t".into(),
+            file_name: "t".into(),
+            dtype: DType::F32,
+            shape: vec![512, 4],
+            data: bytes.into(),
+            file: 0,
+            offset: 0,
+            group: 0,
+        };
+        let mut told = Vec::new();
+        tryouts(&tensor, &Control::default(), &mut |t| told.push(t)).unwrap();
+        let rmse = |name: &str| match told.iter().find(|t| t.dtype == name).unwrap().outcome {
+            Outcome::Measured { rmse, cosine, .. } => {
+                assert!(cosine > 0.8 && cosine <= 1.0 + 1e-12, "{name} {cosine}");
+                rmse
+            }
+            Outcome::Falls { .. } => panic!("{name} falls"),
+        };
+        assert_eq!(told.len(), TRIED.len());
+        let order = ["F16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q3_K", "Q2_K"].map(rmse);
+        assert!(order.is_sorted() && order[0] > 0.0, "{order:?}");
     }
 
     #[test]

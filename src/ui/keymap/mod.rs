@@ -54,6 +54,8 @@ pub enum Focus {
     Play,
     /// The log.
     Logs,
+    /// A screen with nothing on it.
+    Nothing,
 }
 
 impl Focus {
@@ -109,7 +111,7 @@ type Named = (Place, &'static str, &'static str);
 
 impl Place {
     /// All that have rows, in the order of the help.
-    const ALL: [Named; 25] = [
+    const ALL: [Named; 26] = [
         (Place::In(Focus::Composer), "Message", "message"),
         (Place::In(Focus::Transcript), "Conversation", "conversation"),
         (Place::In(Focus::Rivals), "Alternatives", "alternatives"),
@@ -129,6 +131,7 @@ impl Place {
         (Place::In(Focus::Detail), "A row's details", "detail"),
         (Place::In(Focus::Play), "Playground", "playground"),
         (Place::In(Focus::Logs), "Logs", "logs"),
+        (Place::In(Focus::Nothing), "Nothing", "nothing"),
         (Place::Inspector, "Inspector", "inspector"),
         (Place::List, "Lists", "lists"),
         (Place::In(Focus::List), "Choosing", "choose"),
@@ -196,6 +199,8 @@ pub struct Now {
     pub sorts: bool,
     /// A tensor's numbers are shown.
     pub numbers: bool,
+    /// There are rows to go to by their numbers.
+    pub goes: bool,
     /// A template is rendered.
     pub switches: bool,
     /// There is a pane beside this one.

@@ -146,11 +146,11 @@ fn key(text: &str) -> Option<Key> {
     let mut letters = rest.chars();
     let code = match (letters.next(), letters.next()) {
         (Some(c), None) => {
-            // With Ctrl a letter has no case; Shift alone is part of the letter.
+            // With Ctrl or Alt a letter has no case; Shift alone is part of the letter.
             if held.contains(KeyModifiers::SHIFT) && c.is_alphabetic() {
                 held -= KeyModifiers::SHIFT;
                 KeyCode::Char(c.to_ascii_uppercase())
-            } else if held.contains(KeyModifiers::CONTROL) {
+            } else if held.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
                 KeyCode::Char(c.to_ascii_lowercase())
             } else {
                 KeyCode::Char(c)

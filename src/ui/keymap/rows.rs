@@ -103,7 +103,7 @@ pub(super) const ROWS: &[Binding] = &[
     row(Anywhere, &[ctrl('c')], Action::Interrupt, "stop; clear; twice: quit", |n| match n {
         n if n.busy => Some("stop"),
         n if n.broken => Some("quit"),
-        n if !n.empty => Some("clear"),
+        n if n.focus.is_chat() && !n.empty => Some("clear"),
         _ => None,
     }),
     row(In(Composer), &[on(Enter)], Action::Send, "send", |n| match n {
@@ -162,7 +162,7 @@ pub(super) const ROWS: &[Binding] = &[
     row(In(Transcript), &[on(Enter), c('a')], Action::Rivals, "alternatives at the token", |n| {
         n.replied.then_some("alternatives")
     }),
-    row(In(Transcript), &[c('y')], Action::Copy, "copy what is selected, or the message", |n| {
+    row(In(Transcript), &[c('y')], Action::Copy, "copy the selection, or message", |n| {
         n.selecting.then_some("copy")
     }),
     row(In(Rivals), &[c('y')], Action::Copy, "copy the alternatives", NEVER),
@@ -175,20 +175,16 @@ pub(super) const ROWS: &[Binding] = &[
     row(In(Transcript), &[c('B')], Action::Branches, "all branches", |n| {
         n.branches.then_some("branches")
     }),
-    row(In(Transcript), &[c('u')], Action::RewindToken, "back by a token, or to the cursor", |n| {
+    row(In(Transcript), &[c('u')], Action::RewindToken, "a token back, or to the cursor", |n| {
         (n.idle && n.replied).then_some("rewind")
     }),
     row(In(Transcript), &[c('U')], Action::RewindTurn, "back by a message", NEVER),
     row(In(Transcript), &[ctrl('r')], Action::Redo, "take the last step back again", |n| {
         (n.idle && n.redo).then_some("redo")
     }),
-    row(
-        Place::Reading,
-        &[c('r')],
-        Action::Regenerate,
-        "make the reply again, from the cursor on",
-        |n| (n.idle && n.replied).then_some("again"),
-    ),
+    row(Place::Reading, &[c('r')], Action::Regenerate, "again, from the cursor on", |n| {
+        (n.idle && n.replied).then_some("again")
+    }),
     row(Place::Reading, &[c(' ')], Action::Pause, "pause the reply, or go on", |n| match n {
         n if n.busy => Some("pause"),
         n if n.held && n.idle => Some("resume"),
@@ -200,7 +196,7 @@ pub(super) const ROWS: &[Binding] = &[
     row(In(Transcript), &[c('e')], Action::EditTurn, "edit the message, then go on", |n| {
         (n.idle && n.replied).then_some("edit")
     }),
-    row(In(Transcript), &[c('p')], Action::Colour, "colour by p, entropy, rank, or not", |n| {
+    row(In(Transcript), &[c('p')], Action::Colour, "colour by p, entropy, rank, no", |n| {
         n.replied.then_some("colour")
     }),
     row(In(Transcript), &[c('v')], Action::Select, "select from here", |n| {
@@ -224,7 +220,7 @@ pub(super) const ROWS: &[Binding] = &[
         n.found.then_some("next")
     }),
     row(Place::Reading, &[c('N')], Action::FindNext { down: false }, "the one found before", NEVER),
-    row(Place::Reading, &[c('x')], Action::ExactPrompt, "the prompt as the model reads it", NEVER),
+    row(Place::Reading, &[c('x')], Action::ExactPrompt, "the exact prompt", NEVER),
     row(In(List), &[on(Up)], Action::Choose { down: false }, "the one above", |_| Some("choose")),
     row(In(List), &[on(Down)], Action::Choose { down: true }, "the one below", |_| Some("choose")),
     row(In(List), &[on(Enter)], Action::Pick, "take it", |_| Some("take it")),
@@ -271,7 +267,7 @@ pub(super) const ROWS: &[Binding] = &[
         "pane before",
         NEVER,
     ),
-    row(Place::Reading, &[c('z')], Action::Zoom, "this pane in the whole window, and back", NEVER),
+    row(Place::Reading, &[c('z')], Action::Zoom, "this pane in the whole window", NEVER),
     row(Place::Chat, &[ctrl('n')], Action::NewSession, "a new conversation", |n| {
         (n.idle && n.replied && !typing(n)).then_some("new")
     }),
@@ -301,12 +297,13 @@ pub(super) const ROWS: &[Binding] = &[
     row(Anywhere, &[alt(KeyCode::Char('5'))], Action::Go(To::Quantize), SCREENS, NEVER),
     row(Anywhere, &[alt(KeyCode::Char('6'))], Action::Go(To::Pool), SCREENS, NEVER),
     row(Anywhere, &[alt(KeyCode::Char('7'))], Action::Go(To::Logs), SCREENS, NEVER),
-    row(Outside, &[c('?')], Action::Help, "this help", |_| Some("help")),
-    row(Anywhere, &[on(F(1))], Action::Help, "this help", |n| {
-        matches!(n.focus, Composer | Number).then_some("help")
+    row(Anywhere, &[ctrl('o')], Action::Library, "the models on this machine", |n| {
+        (!n.focus.is_text() && !matches!(n.focus, Focus::Library | Help)).then_some("models")
     }),
+    row(Outside, &[c('?')], Action::Help, "this help", |_| Some("help")),
+    row(Anywhere, &[on(F(1))], Action::Help, "this help", |n| n.focus.is_text().then_some("help")),
     row(Outside, &[c('q')], Action::Quit, "quit", |_| Some("quit")),
-    row(Anywhere, &[on(F(9))], Action::Mouse, "the mouse is ours, or the terminal's", NEVER),
+    row(Anywhere, &[on(F(9))], Action::Mouse, "mouse: ours, or the terminal's", NEVER),
     row(Anywhere, &[ctrl('l')], Action::Redraw, "draw the screen again", NEVER),
     row(Anywhere, &[ctrl('z')], Action::Suspend, "to the shell; fg comes back", NEVER),
     row(Anywhere, &[], Action::Theme, "the next set of colours", NEVER),

@@ -7,7 +7,7 @@ use super::*;
 use Focus::{Composer, Help, Knobs, Model, Number, Transcript};
 use Place::In;
 
-const FOCUSES: [Focus; 19] = [
+const FOCUSES: [Focus; 20] = [
     Focus::Rivals,
     Focus::Speed,
     Focus::Prompt,
@@ -27,6 +27,7 @@ const FOCUSES: [Focus; 19] = [
     Focus::Detail,
     Focus::Play,
     Focus::Logs,
+    Focus::Nothing,
 ];
 
 fn now(focus: Focus) -> Now {

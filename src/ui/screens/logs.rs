@@ -19,7 +19,15 @@ use crate::ui::widgets::text::tail;
 /// Lines that are kept: as many as the ring has.
 const LINES: usize = 2_000;
 /// Cells of the part of the program that spoke.
-const FROM: u16 = 18;
+const FROM: u16 = 10;
+
+/// Levels that can be asked for, and how they are called.
+const LEVELS: [(Level, &str); 4] = [
+    (Level::TRACE, "all levels"),
+    (Level::INFO, "info and worse"),
+    (Level::WARN, "warnings and worse"),
+    (Level::ERROR, "errors"),
+];
 
 /// The log.
 #[derive(Debug, Default)]
@@ -30,6 +38,8 @@ pub struct Logs {
     /// Indices of `lines` that fit the filter.
     shown: Vec<usize>,
     list: List,
+    /// What is shown at least has this level; an index of [`LEVELS`].
+    level: usize,
     filter: Composer,
     typing: bool,
     before: String,
@@ -59,8 +69,14 @@ impl Logs {
 
     fn refilter(&mut self) {
         let pattern = self.filter.text();
+        let least = LEVELS[self.level].0;
         let fits = |l: &LogLine| {
-            fuzzy::score(&pattern, &l.text).or_else(|| fuzzy::score(&pattern, l.from)).is_some()
+            // What is worse is less, as the crate orders them.
+            let level = l.level <= least;
+            level
+                && fuzzy::score(&pattern, &l.text)
+                    .or_else(|| fuzzy::score(&pattern, l.from))
+                    .is_some()
         };
         let all = self.lines.iter().enumerate();
         self.shown = all.filter(|(_, l)| fits(l)).map(|(n, _)| n).collect();
@@ -119,6 +135,11 @@ impl Screen for Logs {
                 self.filter.edit(edit);
                 self.refilter();
             }
+            Action::Level => {
+                self.level = (self.level + 1) % LEVELS.len();
+                self.refilter();
+                self.list.go(usize::MAX, self.shown.len());
+            }
             Action::Yank { .. } => {
                 let text = |l: &LogLine| format!("{} {} {}: {}", l.time, l.level, l.from, l.text);
                 out.extend(self.chosen().map(|l| Effect::Copy(text(l))));
@@ -132,7 +153,8 @@ impl Screen for Logs {
     fn event(&mut self, _: &Event, _: &mut Vec<Effect>) {}
 
     fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
-        let note = format!("{} of {}", self.shown.len(), self.lines.len());
+        let level = LEVELS[self.level].1;
+        let note = format!("{} of {} · {level}", self.shown.len(), self.lines.len());
         let inner = pane(area, buf, theme, "Log", &note, !self.typing);
         let mut cursor = None;
         let mut list = inner;

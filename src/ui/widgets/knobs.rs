@@ -508,7 +508,10 @@ mod tests {
     fn the_summary_tells_what_was_changed() {
         let mut k = knobs();
         k.begin(42);
-        assert_eq!(summary(&k.before.params, k.params(), 42), ["temp 0.80", "seed 42", "top-p 0.90"]);
+        assert_eq!(
+            summary(&k.before.params, k.params(), 42),
+            ["temp 0.80", "seed 42", "top-p 0.90"]
+        );
         k.turn(UP);
         assert_eq!(summary(&k.before.params, k.params(), 42)[0], "temp 0.80 ▲0.85");
     }

@@ -42,6 +42,12 @@ impl List {
         self.at = at.min(len.saturating_sub(1));
     }
 
+    /// For a text without a chosen row: `at` is its first line in view, at most `last`.
+    pub fn scrolls(&mut self, last: usize, height: u16) {
+        self.height = usize::from(height).max(1);
+        self.at = self.at.min(last);
+    }
+
     /// The rows that a window of `height` rows shows, the chosen one among them.
     pub fn window(&mut self, len: usize, height: u16) -> Range<usize> {
         self.height = usize::from(height).max(1);
@@ -82,6 +88,6 @@ mod tests {
         assert_eq!(list.window(3, 10), 0..3);
         assert_eq!(list.at, 2);
         assert_eq!(list.window(0, 10), 0..0);
-        assert_eq!(list.window(7, 0), 2..2);
+        assert!(list.window(7, 0).is_empty());
     }
 }

@@ -185,11 +185,8 @@ impl Renderer {
                 self.look.heading = true;
                 self.look.italic = level > HeadingLevel::H3;
             }
-            Tag::BlockQuote(_) => {
-                self.gap();
-                self.quotes += 1;
-                self.quiet("│ ");
-            }
+            // Its paragraphs write the margin.
+            Tag::BlockQuote(_) => self.quotes += 1,
             Tag::CodeBlock(_) => {
                 self.gap();
                 self.in_code = true;

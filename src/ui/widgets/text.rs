@@ -26,6 +26,11 @@ pub fn one_line(text: &str) -> String {
     out
 }
 
+/// A stranger's text on a line: [`one_line`] with its blanks.
+pub fn shown_line(text: &str) -> String {
+    one_line(text).replace('␣', " ")
+}
+
 fn push_char(out: &mut String, c: char) {
     match c {
         '\n' | '\u{2028}' | '\u{2029}' => out.push('\n'),

@@ -9,12 +9,12 @@ use crate::ui::msg::Action;
 use crate::ui::theme::{Role, Theme};
 use crate::ui::widgets::meter;
 use crate::ui::widgets::pane::{Cell, left, line, pane, right, row, wrapped};
-use crate::ui::widgets::text::{one_line, tail};
+use crate::ui::widgets::text::{shown_line as shown, tail};
 
 /// Columns from which on the preview stands beside the list.
 const WIDE: u16 = 110;
 /// Columns of the preview.
-const SIDE: u16 = 45;
+const SIDE: u16 = 42;
 /// Rows of the list that the preview below it leaves.
 const LEAST: u16 = 5;
 
@@ -27,7 +27,7 @@ impl Models {
     ) -> Option<Position> {
         let first = self.first_run(area.width.saturating_sub(4));
         let panel = match first.len() as u16 {
-            n if n > 0 && area.height >= n + 2 + 14 => n + 2,
+            n if n > 0 && area.height >= n + 2 + 11 => n + 2,
             _ => 0,
         };
         let [body, panel] =
@@ -48,8 +48,10 @@ impl Models {
         } else {
             let lines = self.preview();
             let room = body.height.saturating_sub(LEAST + 2);
-            let below = (lines.len() as u16 + 2).min(room).min(13);
-            let below = if below >= 4 { below } else { 0 };
+            let width = body.width.saturating_sub(4);
+            let height: usize = lines.iter().map(|(_, t)| wrapped(t, width).len()).sum();
+            let below = (height as u16 + 2).min(room).min(13);
+            let below = if below > 2 { below } else { 0 };
             let [list, preview] =
                 Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(body);
             if below > 0 {
@@ -72,10 +74,12 @@ impl Models {
         let dismiss = key(Action::Dismiss);
         [
             "Network: nine-tui listens on nothing and calls nowhere.".to_owned(),
-            format!("Nothing was written yet. The log, and that you saw this, go to {folder}."),
+            format!("No settings were written. The log, and that you saw this, go to {folder}."),
             "Colours follow the terminal; NO_COLOR is honoured, --ascii draws with ASCII only."
                 .to_owned(),
-            format!("This panel does not come back.  {dismiss} dismiss it"),
+            format!(
+                "Screen reader: start it with --plain. This panel goes for good with {dismiss}."
+            ),
         ]
         .iter()
         .flat_map(|text| wrapped(text, width))
@@ -154,7 +158,7 @@ impl Models {
                 (None, Some(_)) => ("–".into(), "not present"),
                 (None, None) => ("–".into(), "not set"),
             };
-            let shown = tail(&one_line(&s.place.shown).replace('␣', " "), 34);
+            let shown = tail(&shown(&s.place.shown), 34);
             [
                 left(format!("  {shown}"), 36, Role::Dim),
                 right(n, 4, Role::Dim),
@@ -254,8 +258,8 @@ fn draw_start(area: Rect, buf: &mut Buffer, theme: &Theme) {
     let inner = pane(area, buf, theme, "Start", "", false);
     let rows = [
         (Action::Open, "load and chat"),
-        (Action::Inspect, "look into it (maps the file, loads nothing)"),
-        (Action::Filter, "only names that fit some letters"),
+        (Action::Inspect, "look into it; loads nothing"),
+        (Action::Filter, "only names with some letters"),
         (Action::OpenPath, "open a path, ollama:… or hf:…"),
         (Action::Sort, "another order"),
         (Action::Refresh, "look for models again"),
@@ -268,11 +272,6 @@ fn draw_start(area: Rect, buf: &mut Buffer, theme: &Theme) {
     }
 }
 
-/// A stranger's text on a line.
-fn shown(text: &str) -> String {
-    one_line(text).replace('␣', " ")
-}
-
 /// Which columns there is room for.
 struct Columns {
     name: u16,
@@ -282,18 +281,15 @@ struct Columns {
 
 impl Columns {
     fn of(width: u16) -> Columns {
-        let (format, runs) = (width >= 66, width >= 56);
-        let taken = 2 + 7 + 7 + 11 + 5 + if format { 12 } else { 0 } + if runs { 5 } else { 0 };
+        let (format, runs) = (width >= 62, width >= 50);
+        let taken = 2 + 7 + 11 + 5 + if format { 16 } else { 7 } + if runs { 5 } else { 0 };
         Columns { name: width.saturating_sub(taken), format, runs }
     }
 
-    fn cells(&self, texts: [(String, Role); 7]) -> Vec<Cell> {
-        let [name, format, dtype, size, ram, fits, runs] = texts;
+    fn cells(&self, texts: [(String, Role); 6]) -> Vec<Cell> {
+        let [name, format, size, ram, fits, runs] = texts;
         let mut out = vec![left(name.0, self.name, name.1)];
-        if self.format {
-            out.push(left(format.0, 11, format.1));
-        }
-        out.push(left(dtype.0, 6, dtype.1));
+        out.push(left(format.0, if self.format { 15 } else { 6 }, format.1));
         out.push(right(size.0, 6, size.1));
         out.push(right(ram.0, 10, ram.1));
         out.push(left(fits.0, 4, fits.1));
@@ -304,32 +300,33 @@ impl Columns {
     }
 
     fn header(&self) -> Vec<Cell> {
-        let names = ["name", "format", "type", "size", "memory@ctx", "fits", "runs"];
+        let format = if self.format { "format" } else { "type" };
+        let names = ["name", format, "size", "memory@ctx", "fits", "runs"];
         self.cells(names.map(|n| (n.to_owned(), Role::Dim)))
     }
 
     fn row(&self, model: &Model) -> Vec<Cell> {
         let name = shown(&model.name);
-        let text = |s: &str| (s.to_owned(), Role::Text);
         let Some(e) = &model.entry else {
             let dots = || ("…".to_owned(), Role::Dim);
-            return self.cells([
-                (name, Role::Text),
-                dots(),
-                dots(),
-                dots(),
-                dots(),
-                dots(),
-                dots(),
-            ]);
+            return self.cells([(name, Role::Text), dots(), dots(), dots(), dots(), dots()]);
         };
         let role = if e.format.is_some() { Role::Text } else { Role::Dim };
         let yes =
             |b: bool, no: Role| if b { ("yes".into(), Role::Good) } else { ("NO".into(), no) };
+        let dtype = e.dtype.unwrap_or("–");
+        let format = match (&e.format, self.format) {
+            (None, _) => "damaged".into(),
+            (Some(_), false) => dtype.to_owned(),
+            (Some(format), true) => {
+                // Which version of it is told beside the list.
+                let short = format.split_once("-v").map_or(format.as_str(), |(name, _)| name);
+                format!("{} {dtype}", short.replace("safetensors", "safetens."))
+            }
+        };
         self.cells([
             (name, role),
-            text(e.format.as_deref().unwrap_or("damaged")),
-            text(e.dtype.unwrap_or("–")),
+            (format, role),
             (meter::bytes(e.bytes), role),
             (memory(e), role),
             e.fits.map_or(("–".into(), Role::Dim), |b| yes(b, Role::Warn)),

@@ -20,7 +20,7 @@ use crate::ui::msg::{Action, Effect};
 use crate::ui::theme::{Role, Theme};
 use crate::ui::widgets::composer::{Composer, Edit};
 use crate::ui::widgets::list::List;
-use crate::ui::widgets::text::one_line;
+use crate::ui::widgets::text::shown_line;
 
 /// What the screen begins with.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,8 @@ struct Model {
     path: PathBuf,
     /// What its headers tell, once they are read.
     entry: Option<Box<Entry>>,
+    /// It was typed; a search need not find it.
+    typed: bool,
 }
 
 /// Orders of rows.
@@ -93,7 +95,7 @@ pub struct Models {
     searched: Vec<Searched>,
     free: Option<u64>,
     job: Pending,
-    naming: bool,
+    naming: Pending,
     /// What was wrong with the word that was typed.
     fault: Option<String>,
     /// What the application has to do; taken by it.
@@ -117,7 +119,7 @@ impl Models {
             searched: Vec::new(),
             free: None,
             job: Pending::default(),
-            naming: false,
+            naming: Pending::default(),
             fault: None,
             want: None,
         }
@@ -131,7 +133,6 @@ impl Models {
     }
 
     fn refresh(&mut self, out: &mut Vec<Effect>) {
-        self.naming = false;
         let work = Work::Library(self.start.places.clone());
         out.push(Effect::Job(self.job.start(Owner::Models, work)));
     }
@@ -150,20 +151,29 @@ impl Models {
 
     /// A job tells.
     pub fn told(&mut self, id: JobId, told: Told) {
-        if !self.job.takes(id, &told) {
+        let pending = if id.owner == Owner::Name { &mut self.naming } else { &mut self.job };
+        if !pending.takes(id, &told) {
             return;
         }
         match told {
             Told::Found(found, searched, free) => {
                 let chosen = self.chosen().map(|m| m.path.clone());
-                let row = |f: Found| Model { name: f.name, path: f.path, entry: None };
-                self.models = found.into_iter().map(row).collect();
+                let row =
+                    |f: Found| Model { name: f.name, path: f.path, entry: None, typed: false };
+                self.models.retain(|m| m.typed && !found.iter().any(|f| f.path == m.path));
+                self.models.extend(found.into_iter().map(row));
                 (self.searched, self.free) = (searched, free);
                 self.arrange(chosen);
             }
             Told::Entry(n, entry) => {
-                if let Some(model) = self.models.get_mut(n).filter(|m| m.path == entry.path) {
-                    model.entry = Some(entry);
+                // One that was typed may stand before the others by now.
+                let same = |m: &Model| m.path == entry.path;
+                let at = match self.models.get(n).is_some_and(same) {
+                    true => Some(n),
+                    false => self.models.iter().position(same),
+                };
+                if let Some(at) = at {
+                    self.models[at].entry = Some(entry);
                 }
                 if matches!(self.order, Order::Size | Order::Memory) {
                     let chosen = self.chosen().map(|m| m.path.clone());
@@ -174,11 +184,12 @@ impl Models {
                 let path = entry.path.clone();
                 self.models.retain(|m| m.path != path);
                 let name = entry.name.clone();
-                self.models.insert(0, Model { name, path: path.clone(), entry: Some(entry) });
+                let model = Model { name, path: path.clone(), entry: Some(entry), typed: true };
+                self.models.insert(0, model);
                 self.filter.set("");
                 self.arrange(Some(path));
             }
-            Told::Failed(e) => self.fault = Some(one_line(&e.to_string()).replace('␣', " ")),
+            Told::Failed(e) => self.fault = Some(shown_line(&e.to_string())),
             _ => {}
         }
     }
@@ -258,17 +269,19 @@ impl Models {
         if let Some(fault) = &self.fault {
             return (format!("✗ {fault}"), Role::Bad);
         }
+        if self.naming.is_running() {
+            return ("○ opening …".into(), Role::Value);
+        }
         if self.job.is_running() {
             let done = self.models.iter().filter(|m| m.entry.is_some()).count();
-            return match (self.naming, self.models.len()) {
-                (true, _) => ("○ opening …".into(), Role::Value),
-                (_, 0) => ("○ looking for models …".into(), Role::Value),
-                (_, n) => (format!("○ reading headers {done}/{n} …"), Role::Value),
+            return match self.models.len() {
+                0 => ("○ looking for models …".into(), Role::Value),
+                n => (format!("○ reading headers {done}/{n} …"), Role::Value),
             };
         }
         let names = |m: &Model| format!("○ {}", m.path.display());
         let text = self.chosen().map_or("○ ready".into(), names);
-        (one_line(&text).replace('␣', " "), Role::Dim)
+        (shown_line(&text), Role::Dim)
     }
 
     /// Whether something is under way, which an interrupt stops first.
@@ -276,7 +289,8 @@ impl Models {
         if self.typing.take().is_some() {
             return true;
         }
-        let running = self.job.is_running();
+        let running = self.naming.is_running() || self.job.is_running();
+        self.naming.stop();
         self.job.stop();
         running
     }
@@ -295,9 +309,8 @@ impl Models {
                 if !word.is_empty() {
                     let word = expand(word);
                     self.fault = None;
-                    self.naming = true;
                     let work = Work::Name(word, self.start.file.clone());
-                    out.push(Effect::Job(self.job.start(Owner::Models, work)));
+                    out.push(Effect::Job(self.naming.start(Owner::Name, work)));
                 }
             }
             _ => {}
