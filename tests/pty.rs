@@ -204,7 +204,7 @@ fn clean(command: &mut CommandBuilder) {
 #[test]
 fn a_prompt_streams_a_knob_turns_a_reply_stops_and_the_terminal_comes_back() {
     let mut pty = Pty::program(&["-t", "0.8", "-s", "42"]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.assert_taken();
     pty.press("Tell me a very long story about a lighthouse and the sea.");
     pty.until_text("and the sea.");
@@ -238,7 +238,7 @@ fn alone_it_lists_the_models_and_the_demo_model_writes_a_story() {
     pty.until_text("Models on this machine");
     pty.until_text("looked in");
     pty.press("\r");
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.press("Once upon a time\r");
     pty.until_text("there was a");
     pty.press("\x03\x03\x03\x03");
@@ -295,7 +295,7 @@ fn plain_lines_hold_no_command_for_the_terminal() {
 #[test]
 fn sigterm_in_the_middle_of_a_reply_gives_the_terminal_back() {
     let mut pty = Pty::program(&["-s", "1"]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.press("Count to a thousand.\r");
     pty.until_text("generating");
     pty.signal(Signal::TERM);
@@ -306,7 +306,7 @@ fn sigterm_in_the_middle_of_a_reply_gives_the_terminal_back() {
 #[test]
 fn a_hangup_ends_the_program() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.signal(Signal::HUP);
     assert_eq!(pty.ended(), 129);
     pty.assert_given_back();
@@ -315,7 +315,7 @@ fn a_hangup_ends_the_program() {
 #[test]
 fn a_terminal_that_is_closed_ends_the_program_quietly() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     // Our reading thread holds the terminal too: without a receiver it goes with the next bytes,
     // and the writer's end of file makes the program draw some.
     pty.bytes = crossbeam_channel::never();
@@ -326,7 +326,7 @@ fn a_terminal_that_is_closed_ends_the_program_quietly() {
 #[test]
 fn resizing_draws_for_the_new_size() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     for (cols, rows, text) in
         [(50, 12, "window too small (need 60 × 16)"), (80, 24, "Message"), (130, 40, "Knobs")]
     {
@@ -343,7 +343,7 @@ fn resizing_draws_for_the_new_size() {
 #[test]
 fn pasted_lines_are_text_and_not_keys() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.press("\x1b[200~first\r\x03\x04日本 second\x1b[201~");
     pty.until_text("日本 second");
     let text = pty.text();
@@ -358,7 +358,7 @@ fn pasted_lines_are_text_and_not_keys() {
 #[test]
 fn an_idle_screen_takes_no_time_and_draws_nothing() {
     let mut pty = Pty::program(&[]);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     let ticks = |pty: &Pty| -> u64 {
         [11, 12].iter().map(|n| pty.stat(*n).parse::<u64>().expect("ticks")).sum()
     };
@@ -446,7 +446,7 @@ fn beside(name: &str, script: Script, look: fn(&mut Pty)) {
     command.env(CHILD, "1");
     clean(&mut command);
     let mut pty = Pty::start(command, 100, 30);
-    pty.until_text("ready");
+    pty.until_text("○ ready");
     pty.assert_taken();
     look(&mut pty);
 }
