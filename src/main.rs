@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
+use nine_tui::conversation::store;
 use nine_tui::engine::kernels::{Isa, Kernels};
 use nine_tui::engine::model::Config;
 use nine_tui::engine::sampler::Params;
@@ -26,6 +27,8 @@ use nine_tui::tools::{
 use nine_tui::ui::app::Around;
 use nine_tui::ui::logring::Ring;
 use nine_tui::ui::screens::models;
+use nine_tui::ui::settings::Settings;
+use nine_tui::ui::theme::Palette;
 use nine_tui::{tools, ui};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -368,8 +371,19 @@ fn plain(
 /// The screen. What can be refused before the terminal is taken is refused before.
 fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> Result<u8, Error> {
     let go = bare.go;
+    let places = places();
+    let settings = places.config.as_deref().map(Settings::read).unwrap_or_default();
+    let resume = match &bare.resume {
+        Some(word) => {
+            let folder = places.sessions.clone().unwrap_or_default();
+            Some(store::open(&folder, word)?)
+        }
+        None => None,
+    };
+    // A conversation of before goes on with its own model, unless another one is named.
+    let of_before = || resume.as_ref().map(|(_, s)| PathBuf::from(&s.header.model.path));
     let (mut path, mut inspect) = (PathBuf::new(), None);
-    if let Some(word) = model {
+    if let Some(word) = model.or_else(of_before) {
         let found = go.file.find(&word)?;
         let ckpt = go.file.open(&word)?;
         match Config::read(&ckpt) {
@@ -384,7 +398,7 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
     }
     let (compute, context) = (&go.compute, &go.context);
     let text = |given: &Option<String>| given.as_deref().map(opts::read_text).transpose();
-    let state = Places::new(|name| std::env::var_os(name)).state;
+    let state = places.state.clone();
     let seen = state.as_ref().map(|s| s.join("seen"));
     let kernels = compute.kernels()?;
     let around = Around {
@@ -398,6 +412,8 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
         },
         ring,
         machine: machine(kernels, compute.threads()),
+        mouse: settings.mouse.unwrap_or(true),
+        problems: settings.problems,
         inspect,
     };
     let options = ui::Options {
@@ -414,8 +430,15 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
         system: text(&bare.system)?,
         prompt: text(&go.prompt)?,
         max: go.sample.steps.unwrap_or(0),
-        ascii: bare.ascii,
-        color: console.out_color,
+        ascii: bare.ascii || settings.ascii,
+        palette: match console.out_color {
+            true => settings.palette.unwrap_or(Palette::Sixteen),
+            false => Palette::None,
+        },
+        colour: settings.colour.unwrap_or_default(),
+        keys: Arc::new(settings.keys),
+        sessions: places.sessions.filter(|_| settings.keep.unwrap_or(true) && !bare.no_keep),
+        resume: resume.map(|(path, saved)| (path, Box::new(saved))),
         around,
         seen,
     };

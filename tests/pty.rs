@@ -21,6 +21,8 @@ use nine_tui::engine::sampler::{Choice, Params};
 use nine_tui::engine::service::{Command, Config, Event, Prompt, SessionId, Source};
 use nine_tui::engine::session::{Piece, Setup, Stats, Stop};
 use nine_tui::ui::app::Around;
+use nine_tui::ui::screens::chat::Colour;
+use nine_tui::ui::theme::Palette;
 use nine_tui::ui::{Engine, Options, run_with};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
@@ -190,6 +192,10 @@ fn clean(command: &mut CommandBuilder) {
     }
     for name in ["NO_COLOR", "RUST_BACKTRACE", "COLUMNS", "LINES"] {
         command.env_remove(name);
+    }
+    // The user's own settings and conversations are none of a test's business.
+    for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+        command.env(name, concat!(env!("CARGO_TARGET_TMPDIR"), "/pty"));
     }
 }
 
@@ -425,7 +431,11 @@ fn beside(name: &str, script: Script, look: fn(&mut Pty)) {
             prompt: None,
             max: 0,
             ascii: false,
-            color: true,
+            palette: Palette::Sixteen,
+            colour: Colour::Off,
+            keys: Default::default(),
+            sessions: None,
+            resume: None,
             around: Around::default(),
             seen: None,
         };

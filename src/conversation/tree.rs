@@ -389,6 +389,23 @@ impl Tree {
         Some(last.map_or(&reply.params, |(_, params)| params))
     }
 
+    /// Which nodes hold nothing: replies without a word, and messages to which there is none; but
+    /// for those on the way to the head.
+    pub fn blanks(&self) -> Vec<bool> {
+        let mut full = vec![false; self.nodes.len()];
+        self.path(self.head).iter().for_each(|s| full[s.node] = true);
+        // Parents stand before their children.
+        for (id, node) in self.nodes.iter().enumerate().rev() {
+            full[id] |= self
+                .reply(id)
+                .is_some_and(|r| !r.tokens.is_empty() || !r.lead.is_empty() || r.end.is_none());
+            if let (true, Some(parent)) = (full[id], node.parent) {
+                full[parent.node] = true;
+            }
+        }
+        full.iter().map(|f| !f).collect()
+    }
+
     /// The ends of all branches, oldest first: places behind which nothing was said.
     pub fn leaves(&self) -> Vec<Place> {
         let end = |node| Place { node, at: self.len_of(node) };

@@ -175,6 +175,12 @@ pub struct Bare {
     /// Draw with ASCII only
     #[arg(long, env = "NINE_ASCII", hide_env = true)]
     pub ascii: bool,
+    /// Go on with a saved conversation: a name from `sessions`, its beginning, or a file
+    #[arg(long, value_name = "SESSION", env = "NINE_RESUME", hide_env = true)]
+    pub resume: Option<PathBuf>,
+    /// Write no conversation down
+    #[arg(long, env = "NINE_NO_KEEP", hide_env = true)]
+    pub no_keep: bool,
     /// What `run` has as well.
     #[command(flatten)]
     pub go: run::Go,

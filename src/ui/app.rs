@@ -2,18 +2,20 @@
 //! no threads.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::buffer::{Buffer, CellWidth};
-use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
+use ratatui::crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::jobs::Owner;
-use super::keymap::{self, Focus, Now};
+use super::keymap::{self, Focus, Foot, Keymap, Now};
 use super::logring::Ring;
 use super::msg::{Action, Effect, Exit, Msg};
 use super::overlays::help::Help;
+use super::overlays::picker::{Pick, Picker};
 use super::screens::chat::{Chat, Start};
 use super::screens::inspect::Inspect;
 use super::screens::logs::Logs;
@@ -22,6 +24,7 @@ use super::screens::{Screen, TABS, Tab};
 use super::theme::{Role, Theme};
 use super::widgets::pane::{line, wrapped};
 use super::widgets::text::clip;
+use crate::conversation::file::Saved;
 use crate::engine::service::{Command, SessionId};
 
 /// The smallest window that has room for everything.
@@ -40,6 +43,10 @@ pub struct Around {
     pub ring: Ring,
     /// What computes, in words.
     pub machine: String,
+    /// The mouse is ours.
+    pub mouse: bool,
+    /// What is wrong with the user's files, to be said.
+    pub problems: Vec<String>,
     /// A file to look into at once, and why it is not talked to.
     pub inspect: Option<(PathBuf, String)>,
 }
@@ -72,6 +79,15 @@ struct Notice {
 #[derive(Debug)]
 pub struct App {
     theme: Theme,
+    keys: Arc<Keymap>,
+    /// Whether the mouse is ours.
+    mouse: bool,
+    /// A list to choose from.
+    picker: Option<Picker>,
+    /// A conversation of before that waits for its model.
+    resume: Option<(PathBuf, Box<Saved>)>,
+    /// Where the footer's keys and the tabs were drawn.
+    spots: Vec<(Rect, Action)>,
     machine: String,
     page: Page,
     /// How conversations are opened.
@@ -117,8 +133,13 @@ impl App {
         if page == Page::Models {
             models.look(&mut out);
         }
-        let app = App {
+        let mut app = App {
             theme,
+            keys: Arc::clone(&base.keys),
+            mouse: around.mouse,
+            picker: None,
+            resume: None,
+            spots: Vec::new(),
             machine: around.machine,
             page,
             base,
@@ -130,7 +151,23 @@ impl App {
             notice,
             now: Duration::ZERO,
         };
+        let wrong = around.problems.len();
+        if let Some((_, chat)) = &mut app.chat {
+            around.problems.iter().for_each(|p| chat.warn(p));
+        } else if let Some(first) = around.problems.first() {
+            app.say(format!("{first} ({wrong} in all)"), Again::Nothing);
+        }
         (app, out)
+    }
+
+    /// Goes on with a conversation of before.
+    pub fn resume(&mut self, path: PathBuf, saved: Box<Saved>) -> Vec<Effect> {
+        let mut out = Vec::new();
+        match &mut self.chat {
+            Some((_, chat)) => chat.resume(path, *saved, &mut out),
+            None => self.resume = Some((path, saved)),
+        }
+        out
     }
 
     /// When the screen changes by itself, if it does.
@@ -159,6 +196,15 @@ impl App {
             },
             Msg::Talk(id, path) => self.talk(id, path, &mut out),
             Msg::Logged => self.logs.fetch(),
+            Msg::Kept(kept) => {
+                if let Some((_, chat)) = &mut self.chat {
+                    chat.kept(kept);
+                }
+            }
+            Msg::Sessions(entries) => self.picker = Some(Picker::sessions(entries)),
+            Msg::Loaded(path, saved) => self.loaded(path, saved, &mut out),
+            Msg::Say(text) => self.say(text, Again::Nothing),
+            Msg::Mouse(event) => self.mouse(event, &mut out),
             Msg::EngineGone => match &mut self.chat {
                 Some((_, chat)) => chat.engine_gone(),
                 None => self.say("the engine stopped working", Again::Nothing),
@@ -180,6 +226,9 @@ impl App {
 
     fn paste(&mut self, text: &str, out: &mut Vec<Effect>) {
         self.help = None;
+        if let Some(picker) = &mut self.picker {
+            return picker.paste(text);
+        }
         match self.page {
             Page::Models => self.models.paste(text),
             Page::Tab(Tab::Inspect) => self.inspect.paste(text, out),
@@ -204,35 +253,148 @@ impl App {
     }
 
     fn focus(&self) -> Focus {
-        if self.help.is_some() { Focus::Help } else { self.situation().focus }
+        match (&self.picker, &self.help) {
+            (Some(_), _) => Focus::List,
+            (_, Some(_)) => Focus::Help,
+            _ => self.situation().focus,
+        }
     }
 
     fn key(&mut self, key: KeyEvent, out: &mut Vec<Effect>) {
-        let Some(action) = keymap::action(&key, self.focus()) else {
-            if self.help.is_none() {
-                self.text_key(key, out);
+        match (self.keys.action(&key, self.focus()), &mut self.picker) {
+            (None, Some(picker)) => picker.key(key),
+            (None, None) if self.help.is_none() => self.text_key(key, out),
+            (None, None) => {}
+            (Some(Action::TypeChar), _) => {
+                if let Some((_, chat)) = &mut self.chat {
+                    chat.digit(key);
+                }
             }
-            return;
-        };
+            (Some(action), _) => self.perform(action, out),
+        }
+    }
+
+    /// Does what the user wants, wherever it was said.
+    fn perform(&mut self, action: Action, out: &mut Vec<Effect>) {
+        if let Some(picker) = &mut self.picker {
+            match action {
+                Action::Choose { down } => return picker.choose(down),
+                Action::Scroll(n) => return picker.choose(n > 0),
+                Action::Pick => return self.picked(out),
+                Action::Back | Action::Palette | Action::Interrupt => return self.picker = None,
+                Action::Redraw | Action::Suspend => {}
+                _ => self.picker = None,
+            }
+        }
         match (action, &mut self.help) {
             (Action::Redraw, _) => out.push(Effect::Redraw),
             (Action::Suspend, _) => out.push(Effect::Suspend),
             (Action::Go(tab), _) => self.go(tab, out),
             (Action::Library, _) => self.library(out),
-            (Action::Help | Action::Back, Some(_)) => self.help = None,
-            (Action::Help, None) => self.help = Some(Help::new(self.situation().focus)),
-            (Action::Scroll(_) | Action::ScrollHalf(_), Some(help)) => help.act(action, out),
-            (Action::TypeChar, _) => {
-                if let Some((_, chat)) = &mut self.chat {
-                    chat.digit(key);
-                }
+            (Action::Palette, _) => self.palette(),
+            (Action::OpenSession, _) => {
+                self.help = None;
+                out.push(Effect::Sessions);
             }
+            (Action::Branches, _) => self.branches(),
+            (Action::Theme, _) => {
+                let palette = self.theme.palette().next();
+                self.theme = self.theme.with(palette);
+                self.say(format!("colours: {}", palette.name()), Again::Nothing);
+            }
+            (Action::Mouse, _) => {
+                self.mouse = !self.mouse;
+                out.push(Effect::Mouse(self.mouse));
+                let whose = if self.mouse { "ours" } else { "the terminal's" };
+                self.say(format!("the mouse is {whose}"), Again::Nothing);
+            }
+            (Action::Help | Action::Back, Some(_)) => self.help = None,
+            (Action::Help, None) => {
+                self.help = Some(Help::new(&self.keys, self.situation().focus));
+            }
+            (Action::Scroll(_) | Action::ScrollHalf(_), Some(help)) => help.act(action, out),
             (Action::Interrupt, _) => self.interrupt(out),
             (action, _) => {
                 // What leads to another pane leads out of the help.
                 self.help = None;
                 self.act(action, out);
             }
+        }
+    }
+
+    fn palette(&mut self) {
+        self.help = None;
+        let now = self.situation();
+        self.picker = Some(Picker::deeds(self.keys.deeds(), |a| keymap::refusal(a, &now)));
+    }
+
+    fn branches(&mut self) {
+        if let Some((_, chat)) = &self.chat {
+            self.picker = Some(Picker::branches(chat.branch_list()));
+        }
+    }
+
+    /// Takes the chosen row of the list.
+    fn picked(&mut self, out: &mut Vec<Effect>) {
+        let picked = self.picker.as_ref().and_then(Picker::picked);
+        match picked {
+            None => {}
+            Some(Err(why)) => self.say(why, Again::Nothing),
+            Some(Ok(pick)) => {
+                self.picker = None;
+                match (pick, &mut self.chat) {
+                    (Pick::Do(action), _) => self.perform(action, out),
+                    (Pick::Branch(place), Some((_, chat))) => chat.switch(place, out),
+                    (Pick::Branch(_), None) => {}
+                    (Pick::Session(path), _) => out.push(Effect::Load(path)),
+                }
+            }
+        }
+    }
+
+    /// A conversation of before was read: it goes on with its model.
+    fn loaded(&mut self, path: PathBuf, saved: Box<Saved>, out: &mut Vec<Effect>) {
+        match &mut self.chat {
+            Some((_, chat)) if chat.situation().busy => {
+                self.say("not while a reply is being made", Again::Nothing);
+            }
+            Some((_, chat))
+                if chat.fingerprint() == Some(saved.header.model.fingerprint.clone()) =>
+            {
+                chat.resume(path, *saved, out);
+                self.page = Page::Tab(Tab::Chat);
+            }
+            _ => {
+                out.push(Effect::Talk(PathBuf::from(&saved.header.model.path)));
+                self.resume = Some((path, saved));
+            }
+        }
+    }
+
+    fn mouse(&mut self, event: MouseEvent, out: &mut Vec<Effect>) {
+        let at = (event.column, event.row);
+        match event.kind {
+            MouseEventKind::ScrollUp | MouseEventKind::ScrollDown => {
+                let down = event.kind == MouseEventKind::ScrollDown;
+                let lines = if down { 3 } else { -3 };
+                match (&mut self.help, &mut self.picker) {
+                    (_, Some(picker)) => picker.choose(down),
+                    (Some(help), _) => help.act(Action::Scroll(lines), out),
+                    _ => self.act(Action::Scroll(lines), out),
+                }
+            }
+            MouseEventKind::Down(MouseButton::Left) => {
+                let spot = self.spots.iter().find(|(r, _)| r.contains(at.into()));
+                if let Some((_, action)) = spot {
+                    self.perform(*action, out);
+                } else if self.help.take().is_none()
+                    && self.picker.take().is_none()
+                    && let (Page::Tab(Tab::Chat), Some((_, chat))) = (self.page, &mut self.chat)
+                {
+                    chat.click(at.0, at.1);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -269,13 +431,6 @@ impl App {
             Some(Want::Chat(path)) => self.want_talk(path, out),
             None => {}
         }
-        if let Some(text) = out.iter().find_map(|e| match e {
-            Effect::Copy(text) => Some(text.chars().take(40).collect::<String>()),
-            _ => None,
-        }) {
-            let text = super::widgets::text::shown_line(&text);
-            self.say(format!("copied {text}"), Again::Nothing);
-        }
     }
 
     /// A conversation that was begun is not ended by one key.
@@ -283,7 +438,7 @@ impl App {
         let begun = self.chat.as_ref().is_some_and(|(_, c)| c.situation().replied);
         let again = Again::Talk(path.clone());
         if begun && self.notice.as_ref().is_none_or(|n| n.again != again) {
-            let enter = keymap::key_for(Action::Open);
+            let enter = self.keys.key_for(Action::Open);
             self.say(format!("{enter} again ends the conversation and opens this one"), again);
             return;
         }
@@ -305,6 +460,9 @@ impl App {
         start.entropy ^= id.rotate_left(32);
         let mut chat = Chat::new(start, out);
         chat.time(self.now);
+        if let Some((file, saved)) = self.resume.take() {
+            chat.resume(file, *saved, out);
+        }
         self.chat = Some((id, chat));
         self.page = Page::Tab(Tab::Chat);
     }
@@ -347,7 +505,7 @@ impl App {
         if self.notice.as_ref().is_some_and(|n| n.again == Again::Quit) {
             out.push(Effect::Quit(self.exit()));
         } else {
-            let key = keymap::key_for(Action::Interrupt);
+            let key = self.keys.key_for(Action::Interrupt);
             self.say(format!("{key} again to quit"), Again::Quit);
         }
     }
@@ -377,6 +535,7 @@ impl App {
         ])
         .areas(area);
         let buf = frame.buffer_mut();
+        self.spots.clear();
         self.draw_header(header, buf);
         let mut cursor = match (self.page, &mut self.chat) {
             (Page::Models, _) => self.models.draw(body, buf, &theme),
@@ -391,6 +550,10 @@ impl App {
             help.draw(body, buf, &theme);
             cursor = None;
         }
+        if let Some(picker) = &mut self.picker {
+            picker.draw(body, buf, &theme);
+            cursor = None;
+        }
         theme.finish(buf);
         if let Some(at) = cursor {
             frame.set_cursor_position(at);
@@ -398,7 +561,7 @@ impl App {
     }
 
     /// The tabs, and to the right what is open.
-    fn draw_header(&self, area: Rect, buf: &mut Buffer) {
+    fn draw_header(&mut self, area: Rect, buf: &mut Buffer) {
         let theme = &self.theme;
         let wide = area.width >= WIDE;
         let mut x = area.x;
@@ -418,7 +581,10 @@ impl App {
                 let name = if wide { format!(" {}", row.name.0) } else { row.name.1.to_owned() };
                 let (open, close) = if here { ("[", "]") } else { (" ", " ") };
                 let text = format!("{open}{}{name}{close}", n + 1);
+                let from = x;
                 x = buf.set_stringn(x, area.y, text, usize::MAX, theme.style(role)).0;
+                let spot = Rect { x: from, y: area.y, width: x - from, height: 1 };
+                self.spots.push((spot, Action::Go(row.tab)));
             }
         }
         let x = x + 2;
@@ -465,23 +631,25 @@ impl App {
     }
 
     /// The keys that do something now; those that fit, help always.
-    fn draw_footer(&self, area: Rect, buf: &mut Buffer) {
+    fn draw_footer(&mut self, area: Rect, buf: &mut Buffer) {
         let mut now = self.situation();
         now.focus = self.focus();
-        let all = keymap::footer(&now);
-        let width =
-            |(keys, word): &(String, &str)| keys.as_str().cell_width() + 1 + word.cell_width() + 2;
-        let help = all.iter().find(|(_, word)| *word == "help");
+        let all = self.keys.footer(&now);
+        let width = |f: &Foot| f.keys.as_str().cell_width() + 1 + f.word.cell_width() + 2;
+        let help = all.iter().find(|f| f.word == "help");
         let reserved = help.map_or(0, width);
         let mut x = area.x;
-        let mut put = |entry: &(String, &str)| {
-            let key = self.theme.style(Role::Key);
-            x = buf.set_stringn(x, area.y, &entry.0, usize::MAX, key).0 + 1;
-            x = buf.set_stringn(x, area.y, entry.1, usize::MAX, self.theme.style(Role::Dim)).0 + 2;
+        let (theme, spots) = (self.theme, &mut self.spots);
+        let mut put = |f: &Foot| {
+            let from = x;
+            x = buf.set_stringn(x, area.y, &f.keys, usize::MAX, theme.style(Role::Key)).0 + 1;
+            x = buf.set_stringn(x, area.y, f.word, usize::MAX, theme.style(Role::Dim)).0 + 2;
+            let spot = Rect { x: from, y: area.y, width: x - 2 - from, height: 1 };
+            spots.push((spot, f.action));
             x
         };
         let mut at = area.x;
-        for entry in all.iter().filter(|(_, word)| *word != "help") {
+        for entry in all.iter().filter(|f| f.word != "help") {
             if at + width(entry) + reserved > area.right() + 2 {
                 break;
             }

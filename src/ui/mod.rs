@@ -1,20 +1,24 @@
 //! The screen: state, keys, pixels. Talks to the engine by Command and Event only.
 
 pub mod app;
+pub mod clipboard;
 pub mod jobs;
+pub mod keeper;
 pub mod keymap;
 mod logged;
 pub mod logring;
 pub mod msg;
 pub mod overlays;
 pub mod screens;
+pub mod settings;
 pub mod terminal;
 pub mod theme;
 pub mod widgets;
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Stdout, Write};
+use std::io::{self, Stdout};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
@@ -24,13 +28,17 @@ use ratatui::crossterm::event::{self, Event as Input};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 
+use crate::conversation::file::{self, Saved};
+use crate::conversation::store;
 use crate::engine::service::{Command, Config, Event, Handle, SessionId, Source};
 use crate::engine::session::Setup;
 use app::{App, Around};
+use keeper::Keeper;
+use keymap::Keymap;
 use msg::{Effect, Msg};
-use screens::chat::Start;
+use screens::chat::{Colour, Start};
 use terminal::Guard;
-use theme::Theme;
+use theme::{Palette, Theme};
 
 pub use msg::Exit;
 
@@ -55,10 +63,18 @@ pub struct Options {
     pub max: usize,
     /// Draw ASCII only.
     pub ascii: bool,
-    /// Draw in colour.
-    pub color: bool,
     /// What the screens beside the conversation start with.
     pub around: Around,
+    /// Where conversations are kept; none where they are not.
+    pub sessions: Option<PathBuf>,
+    /// A conversation of before to go on with, and its file.
+    pub resume: Option<(PathBuf, Box<Saved>)>,
+    /// Colours.
+    pub palette: Palette,
+    /// What tokens are told apart by.
+    pub colour: Colour,
+    /// The keys.
+    pub keys: Arc<Keymap>,
     /// The file that tells later runs that the panel of the first one was seen.
     pub seen: Option<PathBuf>,
 }
@@ -126,17 +142,27 @@ pub fn run_with(options: Options, engine: &impl Engine) -> io::Result<Exit> {
         max: options.max,
         threads: options.config.threads,
         entropy: RandomState::new().hash_one(0u8),
+        exact: options.config.exact,
+        colour: options.colour,
+        keys: options.keys,
     };
-    let theme = Theme::new(options.color, options.ascii);
-    let (app, effects) = App::around(start, options.around, talk, theme);
+    let theme = Theme::of(options.palette, options.ascii);
+    guard.mouse(options.around.mouse)?;
+    let (mut app, mut effects) = App::around(start, options.around, talk, theme);
+    if let Some((path, saved)) = options.resume {
+        effects.extend(app.resume(path, saved));
+    }
+    let keeper = Keeper::new(options.sessions.clone());
+    let folder = options.sessions;
     let (told, tellings) = unbounded();
     let channels = Channels { inputs, events, tellings, woken };
     let seen = options.seen;
-    let exit = Loop { app, engine, guard: &guard, told, seen, since: Instant::now() }.run(
-        effects,
-        channels,
-        &mut terminal,
-    );
+    let exit =
+        Loop { app, engine, guard: &guard, told, seen, keeper, folder, since: Instant::now() }.run(
+            effects,
+            channels,
+            &mut terminal,
+        );
     engine.send(Command::Quit);
     drop(guard);
     match exit {
@@ -169,6 +195,10 @@ struct Loop<'a, E> {
     /// Jobs' end of their channel.
     told: Sender<Msg>,
     seen: Option<PathBuf>,
+    /// Writes the conversation down.
+    keeper: Keeper,
+    /// Where conversations are kept.
+    folder: Option<PathBuf>,
     since: Instant,
 }
 
@@ -269,7 +299,32 @@ impl<E: Engine> Loop<'_, E> {
                         return Ok(Some(exit));
                     }
                 }
-                Effect::Copy(text) => copy(terminal, &text)?,
+                Effect::Copy(text) => {
+                    let way = clipboard::way(|name| std::env::var_os(name));
+                    let how = clipboard::copy(&text, &way, terminal.backend_mut())?;
+                    let n = text.chars().count();
+                    self.app.update(Msg::Say(format!("copied {n} characters by {how}")));
+                }
+                Effect::Keep(keep) => {
+                    if let Some(kept) = self.keeper.keep(keep) {
+                        self.app.update(Msg::Kept(kept));
+                    }
+                }
+                Effect::Sessions => {
+                    let list = self.folder.as_deref().map(store::list);
+                    self.app.update(Msg::Sessions(list.unwrap_or_default()));
+                }
+                Effect::Load(path) => {
+                    let msg = match file::read(&path) {
+                        Ok(saved) => Msg::Loaded(path, Box::new(saved)),
+                        Err(e) => Msg::Say(e.to_string()),
+                    };
+                    let effects = self.app.update(msg);
+                    if let Some(exit) = self.perform(effects, terminal)? {
+                        return Ok(Some(exit));
+                    }
+                }
+                Effect::Mouse(on) => self.guard.mouse(on)?,
                 Effect::Seen => self.note_seen(),
                 Effect::Redraw => redraw(terminal)?,
                 Effect::Suspend => {
@@ -281,30 +336,11 @@ impl<E: Engine> Loop<'_, E> {
                 Effect::Quit(exit) => return Ok(Some(exit)),
             }
         }
+        if let Some(kept) = self.keeper.flush() {
+            self.app.update(Msg::Kept(kept));
+        }
         Ok(None)
     }
-}
-
-/// Gives the terminal a text for its clipboard (OSC 52, XTerm Control Sequences).
-fn copy(terminal: &mut Terminal<CrosstermBackend<Stdout>>, text: &str) -> io::Result<()> {
-    let sequence = format!("\x1b]52;c;{}\x07", base64(text.as_bytes()));
-    terminal.backend_mut().write_all(sequence.as_bytes())?;
-    io::Write::flush(terminal.backend_mut())
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let letter = LETTERS[(word >> (18 - 6 * i) & 63) as usize];
-            out.push(if i > chunk.len() { '=' } else { letter.into() });
-        }
-    }
-    out
 }
 
 /// Makes the next drawing draw every cell. Not `Terminal::clear`: that asks the terminal where the
@@ -320,6 +356,7 @@ fn watch_keys(out: Sender<Msg>) -> io::Result<()> {
         loop {
             let msg = match event::read() {
                 Ok(Input::Key(key)) => Msg::Key(key),
+                Ok(Input::Mouse(mouse)) => Msg::Mouse(mouse),
                 Ok(Input::Paste(text)) => Msg::Paste(text),
                 Ok(Input::Resize(..)) => Msg::Resize,
                 Ok(_) => continue,
@@ -352,16 +389,4 @@ fn watch_signals(out: Sender<Msg>) -> io::Result<()> {
         }
     };
     std::thread::Builder::new().name("nine-signals".into()).spawn(watch).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (text, code) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(text.as_bytes()), code);
-        }
-    }
 }

@@ -40,6 +40,7 @@ fn began(first_run: Option<&str>, ring: Ring, inspect: Option<(PathBuf, String)>
         ring,
         machine: "CPU avx2 · 16 threads · 31.2G free".into(),
         inspect,
+        ..Around::default()
     };
     shown(around, Theme::new(true, false))
 }

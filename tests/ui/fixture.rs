@@ -43,6 +43,9 @@ pub fn start() -> Start {
         max: 256,
         threads: 2,
         entropy: 1,
+        exact: false,
+        colour: Default::default(),
+        keys: Default::default(),
     }
 }
 
@@ -99,7 +102,19 @@ pub fn completion() -> Screen {
 
 impl Screen {
     pub fn msg(&mut self, msg: Msg) -> &mut Self {
-        self.effects.extend(self.app.update(msg));
+        let effects = self.app.update(msg);
+        // The engine tells where knobs act.
+        let turned = effects.iter().filter_map(|e| match e {
+            Effect::Engine(Command::Configure { id, params }) => {
+                Some(Event::Configured { id: *id, pos: 0, params: params.clone() })
+            }
+            _ => None,
+        });
+        let turned: Vec<Event> = turned.collect();
+        self.effects.extend(effects);
+        for event in turned {
+            self.effects.extend(self.app.update(Msg::Engine(event)));
+        }
         self
     }
 

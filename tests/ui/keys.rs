@@ -189,7 +189,9 @@ fn ctrl_c_stops_then_clears_then_quits() {
     s.press("c-c");
     assert!(matches!(s.effects[..], [Effect::Cancel(ID)]));
     s.effects.clear();
-    s.stop(Stop::Cancelled).press("c-c");
+    s.stop(Stop::Cancelled);
+    s.effects.clear();
+    s.press("c-c");
     assert!(s.effects.is_empty());
     assert!(!s.text(80, 24).contains("draft"), "cleared");
     s.press("c-c");
@@ -337,8 +339,10 @@ fn panes_follow_each_other_both_ways() {
         ("tab", "● Chat"),
         ("tab", "● Knobs"),
         ("tab", "● Model"),
+        ("tab", "● Speed"),
         ("tab", "● Message"),
-        ("btab", "● Model"),
+        ("btab", "● Speed"),
+        ("f4", "● Message"),
         ("f2", "● Knobs"),
         ("f2", "● Message"),
         ("f3", "● Model"),

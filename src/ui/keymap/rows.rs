@@ -7,12 +7,9 @@ use crate::ui::msg::Action;
 use crate::ui::screens::Tab as To;
 use crate::ui::widgets::composer::Edit;
 use crate::ui::widgets::knobs::Turn;
-use Focus::{Composer, Help, Knobs, Model, Number, Transcript};
-use KeyCode::{BackTab, Backspace, Delete, Down, End, Enter, Esc, F, Home, Left, PageDown, PageUp};
-use KeyCode::{Right, Tab, Up};
-use Place::{Anywhere, In, Outside};
 
 /// A row: keys, and what they do at a place.
+#[derive(Debug)]
 pub struct Binding {
     pub(super) place: Place,
     pub(super) keys: &'static [Key],
@@ -20,6 +17,35 @@ pub struct Binding {
     pub(super) help: &'static str,
     /// The footer's word for it; `None` where it would do nothing now or is known to everybody.
     pub(super) word: Word,
+}
+
+impl Binding {
+    /// Whether it can be done by name: what is only sensible as a key (moving, typing, choosing)
+    /// cannot.
+    pub(super) fn is_deed(&self) -> bool {
+        use Action as A;
+        !matches!(
+            self.action,
+            A::Edit(_)
+                | A::Scroll(_)
+                | A::ScrollHalf(_)
+                | A::Choose { .. }
+                | A::Turn(_)
+                | A::TypeStart
+                | A::TypeChar
+                | A::TypeBack
+                | A::TypeEnd { .. }
+                | A::Token(_)
+                | A::Line(_)
+                | A::Message(_)
+                | A::Back
+                | A::Pick
+                | A::Send
+                | A::Interrupt
+                | A::EndOfFile
+                | A::Palette
+        )
+    }
 }
 
 pub(super) const fn on(code: KeyCode) -> Key {
@@ -59,8 +85,18 @@ pub(super) const fn step(up: bool, coarse: bool) -> Action {
     Action::Turn(Turn::Step { up, coarse })
 }
 
+use Focus::{Composer, Find, Help, Knobs, List, Model, Number, Prompt, Rivals, Speed, Transcript};
+use KeyCode::{BackTab, Backspace, Delete, Down, End, Enter, Esc, F, Home, Left, PageDown, PageUp};
+use KeyCode::{Right, Tab, Up};
+use Place::{Anywhere, In, Outside};
+
 /// What the help says of the keys of the tab bar, which share a line.
 const SCREENS: &str = "another screen";
+
+/// Where letters are text for something that closes again.
+fn typing(n: &Now) -> bool {
+    matches!(n.focus, Number | Help | Find | List)
+}
 
 /// The table, but for what other screens have ([`super::screens`]). Of rows that hold, the first that has the key acts; the footer keeps this order.
 pub(super) const ROWS: &[Binding] = &[
@@ -106,8 +142,91 @@ pub(super) const ROWS: &[Binding] = &[
         Some("default")
     }),
     row(In(Knobs), &[c('x')], Action::Turn(Turn::Toggle), "off, and on again", |_| Some("on/off")),
-    row(In(Transcript), &[on(Up), c('k')], Action::Scroll(-1), "a line up", |_| Some("scroll")),
-    row(In(Transcript), &[on(Down), c('j')], Action::Scroll(1), "a line down", |_| Some("scroll")),
+    row(In(Rivals), &[on(Up), c('k')], Action::Choose { down: false }, "the one above", |_| {
+        Some("choose")
+    }),
+    row(In(Rivals), &[on(Down), c('j')], Action::Choose { down: true }, "the one below", |_| {
+        Some("choose")
+    }),
+    row(In(Rivals), &[on(Enter)], Action::Pick, "take it, and go on from there", |n| {
+        n.idle.then_some("take it")
+    }),
+    row(In(Rivals), &[on(Left), c('h')], Action::Token(-1), "the token before", |_| Some("token")),
+    row(In(Rivals), &[on(Right), c('l')], Action::Token(1), "the token after", |_| Some("token")),
+    row(In(Transcript), &[on(Left), c('h')], Action::Token(-1), "the token before", |n| {
+        n.replied.then_some("token")
+    }),
+    row(In(Transcript), &[on(Right), c('l')], Action::Token(1), "the token after", |n| {
+        n.replied.then_some("token")
+    }),
+    row(In(Transcript), &[on(Enter), c('a')], Action::Rivals, "alternatives at the token", |n| {
+        n.replied.then_some("alternatives")
+    }),
+    row(In(Transcript), &[c('y')], Action::Copy, "copy the selection, or message", |n| {
+        n.selecting.then_some("copy")
+    }),
+    row(In(Rivals), &[c('y')], Action::Copy, "copy the alternatives", NEVER),
+    row(In(Transcript), &[c('c')], Action::Continue, "go on from here", |n| {
+        (n.idle && n.replied).then_some("go on")
+    }),
+    row(In(Transcript), &[c('b')], Action::Branch, "branch behind the token", |n| {
+        (n.idle && n.token).then_some("branch")
+    }),
+    row(In(Transcript), &[c('B')], Action::Branches, "all branches", |n| {
+        n.branches.then_some("branches")
+    }),
+    row(In(Transcript), &[c('u')], Action::RewindToken, "a token back, or to the cursor", |n| {
+        (n.idle && n.replied).then_some("rewind")
+    }),
+    row(In(Transcript), &[c('U')], Action::RewindTurn, "back by a message", NEVER),
+    row(In(Transcript), &[ctrl('r')], Action::Redo, "take the last step back again", |n| {
+        (n.idle && n.redo).then_some("redo")
+    }),
+    row(Place::Reading, &[c('r')], Action::Regenerate, "again, from the cursor on", |n| {
+        (n.idle && n.replied).then_some("again")
+    }),
+    row(Place::Reading, &[c(' ')], Action::Pause, "pause the reply, or go on", |n| match n {
+        n if n.busy => Some("pause"),
+        n if n.held && n.idle => Some("resume"),
+        _ => None,
+    }),
+    row(Place::Reading, &[c('.')], Action::StepOne, "make just one token", |n| {
+        (n.idle && n.replied && n.focus == Transcript).then_some("step")
+    }),
+    row(In(Transcript), &[c('e')], Action::EditTurn, "edit the message, then go on", |n| {
+        (n.idle && n.replied).then_some("edit")
+    }),
+    row(In(Transcript), &[c('p')], Action::Colour, "colour by p, entropy, rank, no", |n| {
+        n.replied.then_some("colour")
+    }),
+    row(In(Transcript), &[c('v')], Action::Select, "select from here", |n| {
+        (n.token && !n.selecting).then_some("select")
+    }),
+    row(Place::Reading, &[c('Y')], Action::CopyAll, "copy the whole conversation", NEVER),
+    row(In(Transcript), &[c('m')], Action::Mark, "mark this token", NEVER),
+    row(In(Transcript), &[c('\'')], Action::GoMark, "to the next mark", NEVER),
+    row(In(Transcript), &[c('{')], Action::Message(-1), "the message before", NEVER),
+    row(In(Transcript), &[c('}')], Action::Message(1), "the message after", NEVER),
+    row(In(Find), &[on(Enter), on(Down)], Action::FindNext { down: true }, "the next one", |n| {
+        n.found.then_some("next")
+    }),
+    row(In(Find), &[on(Up)], Action::FindNext { down: false }, "the one before", |n| {
+        n.found.then_some("before")
+    }),
+    row(Place::Reading, &[c('/')], Action::Find, "search the conversation", |n| {
+        (n.replied && n.focus == Transcript).then_some("find")
+    }),
+    row(Place::Reading, &[c('n')], Action::FindNext { down: true }, "the next one found", |n| {
+        n.found.then_some("next")
+    }),
+    row(Place::Reading, &[c('N')], Action::FindNext { down: false }, "the one found before", NEVER),
+    row(Place::Reading, &[c('x')], Action::ExactPrompt, "the exact prompt", NEVER),
+    row(In(List), &[on(Up)], Action::Choose { down: false }, "the one above", |_| Some("choose")),
+    row(In(List), &[on(Down)], Action::Choose { down: true }, "the one below", |_| Some("choose")),
+    row(In(List), &[on(Enter)], Action::Pick, "take it", |_| Some("take it")),
+    row(In(Transcript), &[on(Up), c('k')], Action::Line(-1), "a line up", |_| Some("line")),
+    row(In(Transcript), &[on(Down), c('j')], Action::Line(1), "a line down", |_| Some("line")),
+    row(In(Transcript), &[c('i')], Action::Back, "to the message", NEVER),
     row(In(Model), &[on(Up), c('k')], Action::Scroll(-1), "a line up", |_| Some("scroll")),
     row(In(Model), &[on(Down), c('j')], Action::Scroll(1), "a line down", |_| Some("scroll")),
     row(In(Help), &[on(Up), c('k')], Action::Scroll(-1), "a line up", |_| Some("scroll")),
@@ -115,29 +234,31 @@ pub(super) const ROWS: &[Binding] = &[
     row(In(Help), &[c('?'), c('q')], Action::Back, "close the help", NEVER),
     row(Outside, &[c('g'), on(Home)], Action::Top, "to the beginning", NEVER),
     row(Outside, &[c('G'), on(End)], Action::Bottom, "to the end", NEVER),
-    row(Place::Reading, &[c('r')], Action::Regenerate, "make the last reply again", |n| {
-        (n.idle && n.replied).then_some("again")
-    }),
+    row(In(Speed), &[on(Up), c('k')], Action::Scroll(-1), "a line up", |_| Some("scroll")),
+    row(In(Speed), &[on(Down), c('j')], Action::Scroll(1), "a line down", |_| Some("scroll")),
+    row(In(Prompt), &[on(Up), c('k')], Action::Scroll(-1), "a line up", |_| Some("scroll")),
+    row(In(Prompt), &[on(Down), c('j')], Action::Scroll(1), "a line down", |_| Some("scroll")),
     row(Outside, &[ctrl('u')], Action::ScrollHalf(-1), "half a page up", NEVER),
     row(Outside, &[ctrl('d')], Action::ScrollHalf(1), "half a page down", NEVER),
     row(Anywhere, &[on(PageUp)], Action::ScrollHalf(-2), "a page up", NEVER),
     row(Anywhere, &[on(PageDown)], Action::ScrollHalf(2), "a page down", NEVER),
     row(Anywhere, &[on(Esc)], Action::Back, "one step out", |n| match n.focus {
         Composer | Number => None,
-        Help => Some("close"),
+        Help | Find | List | Rivals | Prompt => Some("close"),
         f if !f.is_chat() => None,
         _ if n.broken => None,
         _ => Some("message"),
     }),
     row(Place::Chat, &[on(F(2))], Action::Knobs, "to the knobs and back", |n| {
-        (!matches!(n.focus, Knobs | Number | Help)).then_some("knobs")
+        (n.focus != Knobs && !typing(n)).then_some("knobs")
     }),
     row(Place::Chat, &[on(F(3))], Action::Model, "to the model and back", |n| {
-        (!matches!(n.focus, Model | Number | Help)).then_some("model")
+        (matches!(n.focus, Composer | Knobs | Speed)).then_some("model")
     }),
+    row(Place::Chat, &[on(F(4))], Action::Speed, "to the times and back", NEVER),
     row(Anywhere, &[on(Tab)], Action::NextPane, "next pane", |n| {
         let one = !n.focus.is_chat() && !n.panes;
-        (!matches!(n.focus, Number | Help) && !one).then_some("pane")
+        (!typing(n) && n.focus != Rivals && !one).then_some("pane")
     }),
     row(
         Anywhere,
@@ -146,8 +267,20 @@ pub(super) const ROWS: &[Binding] = &[
         "pane before",
         NEVER,
     ),
+    row(Place::Reading, &[c('z')], Action::Zoom, "this pane in the whole window", NEVER),
     row(Place::Chat, &[ctrl('n')], Action::NewSession, "a new conversation", |n| {
-        (n.idle && n.replied && n.focus != Help).then_some("new")
+        (n.idle && n.replied && !typing(n)).then_some("new")
+    }),
+    row(Anywhere, &[ctrl('o')], Action::OpenSession, "a conversation of before", |n| {
+        (n.focus == Composer && n.empty && !n.busy).then_some("open")
+    }),
+    row(Place::Chat, &[ctrl('s')], Action::Save, "save, and say where", NEVER),
+    row(Outside, &[c(':')], Action::Palette, "everything that can be done", NEVER),
+    row(Anywhere, &[ctrl('p')], Action::Palette, "everything that can be done", |n| {
+        (!typing(n)).then_some("all")
+    }),
+    row(Outside, &[c('0')], Action::Library, "the models on this machine", |n| {
+        (!n.focus.is_chat() && !typing(n) && n.focus != Focus::Library).then_some("models")
     }),
     row(Outside, &[c('1')], Action::Go(To::Chat), SCREENS, NEVER),
     row(Outside, &[c('2')], Action::Go(To::Inspect), SCREENS, NEVER),
@@ -156,6 +289,7 @@ pub(super) const ROWS: &[Binding] = &[
     row(Outside, &[c('5')], Action::Go(To::Quantize), SCREENS, NEVER),
     row(Outside, &[c('6')], Action::Go(To::Pool), SCREENS, NEVER),
     row(Outside, &[c('7')], Action::Go(To::Logs), SCREENS, NEVER),
+    row(Anywhere, &[alt(KeyCode::Char('0'))], Action::Library, "the models on this machine", NEVER),
     row(Anywhere, &[alt(KeyCode::Char('1'))], Action::Go(To::Chat), SCREENS, NEVER),
     row(Anywhere, &[alt(KeyCode::Char('2'))], Action::Go(To::Inspect), SCREENS, NEVER),
     row(Anywhere, &[alt(KeyCode::Char('3'))], Action::Go(To::Lens), SCREENS, NEVER),
@@ -169,8 +303,10 @@ pub(super) const ROWS: &[Binding] = &[
     row(Outside, &[c('?')], Action::Help, "this help", |_| Some("help")),
     row(Anywhere, &[on(F(1))], Action::Help, "this help", |n| n.focus.is_text().then_some("help")),
     row(Outside, &[c('q')], Action::Quit, "quit", |_| Some("quit")),
+    row(Anywhere, &[on(F(9))], Action::Mouse, "mouse: ours, or the terminal's", NEVER),
     row(Anywhere, &[ctrl('l')], Action::Redraw, "draw the screen again", NEVER),
     row(Anywhere, &[ctrl('z')], Action::Suspend, "to the shell; fg comes back", NEVER),
+    row(Anywhere, &[], Action::Theme, "the next set of colours", NEVER),
     row(In(Composer), &[ctrl('d')], Action::EndOfFile, "quit, if there is no text", |n| {
         (n.empty && !n.busy).then_some("quit")
     }),

@@ -4,6 +4,7 @@
 pub mod composer;
 pub mod knobs;
 pub mod list;
+pub mod markdown;
 pub mod meter;
 pub mod pane;
 pub mod text;
