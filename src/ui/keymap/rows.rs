@@ -297,9 +297,6 @@ pub(super) const ROWS: &[Binding] = &[
     row(Anywhere, &[alt(KeyCode::Char('5'))], Action::Go(To::Quantize), SCREENS, NEVER),
     row(Anywhere, &[alt(KeyCode::Char('6'))], Action::Go(To::Pool), SCREENS, NEVER),
     row(Anywhere, &[alt(KeyCode::Char('7'))], Action::Go(To::Logs), SCREENS, NEVER),
-    row(Anywhere, &[ctrl('o')], Action::Library, "the models on this machine", |n| {
-        (!n.focus.is_text() && !matches!(n.focus, Focus::Library | Help)).then_some("models")
-    }),
     row(Outside, &[c('?')], Action::Help, "this help", |_| Some("help")),
     row(Anywhere, &[on(F(1))], Action::Help, "this help", |n| n.focus.is_text().then_some("help")),
     row(Outside, &[c('q')], Action::Quit, "quit", |_| Some("quit")),
