@@ -151,6 +151,7 @@ impl Screen {
                 "f1" => KeyCode::F(1),
                 "f2" => KeyCode::F(2),
                 "f3" => KeyCode::F(3),
+                "f4" => KeyCode::F(4),
                 one => KeyCode::Char(one.chars().next().expect("a key")),
             };
             self.msg(Msg::Key(KeyEvent::new(code, held)));

@@ -8,3 +8,4 @@ mod keys;
 mod logs;
 mod models;
 mod screens;
+mod visit;

@@ -132,7 +132,7 @@ fn enter_opens_a_conversation_with_what_was_given_on_the_command_line() {
     s.open(card());
     assert!(s.text(120, 36).contains("[1 Chat]"));
     // Back to the list and to the conversation, which goes on.
-    s.press("a-0");
+    s.press("tab a-0");
     assert!(s.text(120, 36).contains("Models on this machine"));
     s.press("esc");
     assert!(s.text(120, 36).contains("[1 Chat]"));
@@ -145,7 +145,7 @@ fn a_conversation_that_was_begun_is_not_ended_by_one_key() {
     s.msg(Msg::Talk(7, "stories15M.bin".into()));
     s.open(card()).say("Hello").reply("Hi there ");
     s.stop(nine_tui::engine::session::Stop::Eos);
-    s.press("a-0");
+    s.press("tab a-0");
     s.effects.clear();
     s.press("enter");
     assert!(s.effects.is_empty(), "{:?}", s.effects);
@@ -160,6 +160,8 @@ fn the_list_is_left_by_its_keys() {
     s.effects.clear();
     s.press("y");
     assert!(matches!(&s.effects[..], [Effect::Copy(text)] if text == "demo"));
+    let copied = |e: &Effect| matches!(e, Effect::Copy(text) if text == "demo");
+    assert!(s.effects.iter().any(copied));
     s.effects.clear();
     s.press("Y");
     assert!(matches!(&s.effects[..], [Effect::Copy(text)] if text.starts_with('{')));

@@ -214,7 +214,8 @@ impl Renderer {
                 self.cell = false;
             }
             Tag::TableCell => {
-                if std::mem::replace(&mut self.cell, true) {
+                let first = !std::mem::replace(&mut self.cell, true);
+                if !first {
                     self.quiet(" │ ");
                 }
             }

@@ -198,7 +198,8 @@ impl Chat {
             Action::Zoom => self.zoomed = !self.zoomed,
             Action::Back => self.back(),
             Action::NewSession => {
-                if self.is_free() {
+                let free = self.is_free();
+                if free {
                     self.forget();
                     self.flash("a new conversation");
                 }
@@ -280,7 +281,8 @@ impl Chat {
             Action::TypeStart => self.knobs.type_start(),
             Action::TypeBack => self.knobs.type_back(),
             Action::TypeEnd { keep } => {
-                if self.knobs.type_end(keep) {
+                let set = self.knobs.type_end(keep);
+                if set {
                     self.configured(out);
                 }
             }

@@ -180,7 +180,7 @@ impl Chat {
             facts.push(("a token", format!("{middle:.1} ms · {least:.1} to {most:.1}")));
             if let Some(o) = &self.opened {
                 let each = middle / o.card.n_layer.max(1) as f64;
-                facts.push(("a layer", format!("{each:.2} ms of {}", o.card.n_layer)));
+                facts.push(("a layer", format!("at most {each:.2} ms of {}", o.card.n_layer)));
             }
         }
         if let Some(bits) = reply.bits() {
