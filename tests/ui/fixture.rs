@@ -105,8 +105,8 @@ impl Screen {
         let effects = self.app.update(msg);
         // The engine tells where knobs act.
         let turned = effects.iter().filter_map(|e| match e {
-            Effect::Engine(Command::Configure { id, params }) => {
-                Some(Event::Configured { id: *id, pos: 0, params: params.clone() })
+            Effect::Engine(Command::Configure { id: ID, params }) => {
+                Some(Event::Configured { id: ID, pos: 0, params: params.clone() })
             }
             _ => None,
         });
