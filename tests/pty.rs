@@ -358,6 +358,7 @@ fn pasted_lines_are_text_and_not_keys() {
 #[test]
 fn an_idle_screen_takes_no_time_and_draws_nothing() {
     let mut pty = Pty::program(&[]);
+    // Not the "already" of a model that is loading.
     pty.until_text("○ ready");
     let ticks = |pty: &Pty| -> u64 {
         [11, 12].iter().map(|n| pty.stat(*n).parse::<u64>().expect("ticks")).sum()

@@ -392,7 +392,7 @@ fn another_file_takes_the_place_of_the_first() {
     let mut s = inspecting();
     s.press("down down down").after(500);
     let old = jobs(&mut s);
-    s.press("c-o");
+    s.press("0");
     let mut t = listed(9);
     t.press("down i");
     let open = jobs(&mut t).pop().unwrap();

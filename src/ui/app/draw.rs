@@ -1,4 +1,4 @@
-//! The application's pixels: tabs, status, footer, and the screen between them.
+//! The application's pixels: the lines around a screen, and what lies over it.
 
 use ratatui::Frame;
 use ratatui::buffer::{Buffer, CellWidth};

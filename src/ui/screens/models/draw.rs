@@ -133,7 +133,8 @@ impl Models {
         }
         let places = self.places();
         let spare = usize::from(rows.height).saturating_sub(len);
-        let foot = if spare >= places.len() + 2 { places.len() as u16 + 1 } else { 0 };
+        let room = !places.is_empty() && spare >= places.len() + 2;
+        let foot = if room { places.len() as u16 + 1 } else { 0 };
         let seen = Rect { height: rows.height.saturating_sub(foot), ..rows };
         for (n, y) in self.list.window(len, seen.height).zip(seen.top()..) {
             let chosen = (n == self.list.at).then_some(self.typing.is_none());
