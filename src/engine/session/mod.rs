@@ -3,6 +3,7 @@
 
 mod words;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,9 +20,11 @@ use super::workers::Workers;
 
 pub use words::{Encoded, FOLDED, Piece, Prompt, Setup, Stats, Step, Stop};
 
-/// Most prompt tokens of one step: large enough to use each weight many times, small enough that
-/// progress is seen and other sessions are not kept waiting.
-const CHUNK: usize = 64;
+/// Most prompt tokens of one step, at least and at most: large enough to use each weight many
+/// times, small enough that progress is seen and other sessions are not kept waiting.
+const CHUNK: RangeInclusive<usize> = 64..=512;
+/// Multiplications of a step, about: some tenths of a second.
+const STEP_WORK: u64 = 1 << 35;
 /// Positions of a session unless the user says otherwise, where the model was trained for more:
 /// caches of very long contexts would take more than most machines have.
 pub const DEFAULT_CTX: usize = 8192;
@@ -375,7 +378,7 @@ impl Session {
         on: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<bool> {
         let n_vocab = self.model.config.n_vocab;
-        let chunk = (SCORE_LOGITS / n_vocab).clamp(1, CHUNK);
+        let chunk = (SCORE_LOGITS / n_vocab).clamp(1, self.chunk());
         let n = chunk.min(self.tokens.len() - self.cached);
         if n == 0 {
             return Ok(false);
@@ -410,6 +413,12 @@ impl Session {
     }
 
     /// What has to be run before the next token, or the step that needs no run.
+    /// Most prompt tokens of a step.
+    fn chunk(&self) -> usize {
+        let rows = STEP_WORK / self.model.card.parameters.max(1);
+        usize::try_from(rows).unwrap_or(usize::MAX).clamp(*CHUNK.start(), *CHUNK.end())
+    }
+
     fn plan(&mut self, cancel: &Cancel) -> Plan {
         if let Some(stop) = self.ended {
             return Plan::Done(self.end(stop));
@@ -426,7 +435,7 @@ impl Session {
         if self.cached >= self.n_ctx() {
             return Plan::Done(self.end(Stop::Context));
         }
-        match (self.tokens.len() - self.cached).min(CHUNK) {
+        match (self.tokens.len() - self.cached).min(self.chunk()) {
             // An empty context has nothing to go on from.
             0 => Plan::Done(self.end(Stop::Length)),
             n => Plan::Run(n),
