@@ -161,8 +161,9 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     let work = Work::open(&opts.model, &opts.files, opts.compute.kernels()?)?;
     let importance = importance(opts, control, console)?;
     let mut progress = Progress::new("trying types", console);
-    let on: On<'_> = &mut |n, of| progress.set(n, of);
-    let recipe = pool.install(|| opts.asked(&work, importance.as_ref(), control, on))?;
+    let recipe = pool.install(|| {
+        opts.asked(&work, importance.as_ref(), control, &mut |n, of| progress.set(n, of))
+    })?;
     progress.clear();
     let plan = opts.plan(&work, &recipe, importance.as_ref())?;
     if !opts.dry_run {
