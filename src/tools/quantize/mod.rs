@@ -128,7 +128,8 @@ fn mix(text: &str) -> std::result::Result<&'static Mix, String> {
     Mix::named(text).ok_or_else(|| format!("one of {}", Mix::names()))
 }
 
-fn size(text: &str) -> std::result::Result<u64, String> {
+/// Bytes as users write them: `400M`, `1.5G`; powers of 1024.
+pub fn size(text: &str) -> std::result::Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => 1,

@@ -114,7 +114,11 @@ impl Answer {
 
 impl Task {
     /// Does it, on as many threads as the options say; the caller's waits and tells.
-    pub fn run(&self, control: &Control, tell: &mut dyn FnMut(Answer)) -> crate::engine::Result<()> {
+    pub fn run(
+        &self,
+        control: &Control,
+        tell: &mut dyn FnMut(Answer),
+    ) -> crate::engine::Result<()> {
         let threads = self.opts.compute.threads();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| Error::Internal(e.to_string()))?;
@@ -225,12 +229,7 @@ fn compare(
     plan.evidence(opts, made, &text, control, &mut at(out, "running both over the text"))
 }
 
-fn write(
-    opts: &Opts,
-    plan: &Plan<'_>,
-    control: &Control,
-    out: &Sender<Answer>,
-) -> Result<Answer> {
+fn write(opts: &Opts, plan: &Plan<'_>, control: &Control, out: &Sender<Answer>) -> Result<Answer> {
     if let Some(why) = opts.refused(plan, &plan.outline()?) {
         return Err(crate::tools::Error::Refused(why));
     }

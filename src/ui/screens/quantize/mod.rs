@@ -108,12 +108,7 @@ impl std::fmt::Debug for Quantize {
 impl Quantize {
     /// Nothing is chosen yet.
     pub fn new(files: FileOpts, compute: ComputeOpts) -> Quantize {
-        let opts = Opts {
-            files,
-            compute,
-            verify: Some(SAMPLE.into()),
-            ..Opts::of(PathBuf::new())
-        };
+        let opts = Opts { files, compute, verify: Some(SAMPLE.into()), ..Opts::of(PathBuf::new()) };
         Quantize {
             opts,
             step: Step::Source,
@@ -228,12 +223,19 @@ impl Quantize {
 
     /// What keys depend on.
     pub fn situation(&self) -> Now {
+        let doubts = self.doubts();
+        let doubt = |what| doubts.iter().any(|(w, ..)| *w == what);
         Now {
             focus: if self.typing.is_some() { Focus::Field } else { Focus::Wizard },
             busy: self.doing.is_some(),
             empty: self.is_empty(),
             enter: self.enter(),
             wizard: Some(self.step),
+            fallbacks: self.step > Step::Recipe && doubt(Accept::Fallbacks),
+            again: self.step > Step::Recipe && doubt(Accept::Requantize),
+            replaces: self.step == Step::Write && doubt(Accept::Replace),
+            better: self.step == Step::Preview
+                && self.plan.as_ref().is_some_and(|p| !p.preview.better.is_empty()),
             ..Now::default()
         }
     }
@@ -549,9 +551,10 @@ impl Quantize {
     /// What happens, in a line.
     pub fn status(&self) -> (String, Role) {
         if let Some(doing) = &self.doing {
-            let text = doing.at.map_or_else(|| "working".into(), |(what, n, of)| {
-                format!("{what} {}%", n * 100 / of.max(1))
-            });
+            let text = doing.at.map_or_else(
+                || "working".into(),
+                |(what, n, of)| format!("{what} {}%", n * 100 / of.max(1)),
+            );
             return (format!("○ {text} …"), Role::Value);
         }
         if let Some(fault) = &self.fault {
