@@ -440,6 +440,8 @@ impl Quantize {
             (opts.verify, opts.max_kl) = (None, None);
         }
         opts.dry_run = self.step < Step::Write;
+        // The bytes are the same for any number.
+        opts.compute.threads = 0;
         if opts.mix.is_none() && opts.recipe.is_none() && opts.target_size.is_none() {
             let model = Opts::of(self.opts.model.clone()).command();
             return model.replacen(" quantize", " info", 1);
