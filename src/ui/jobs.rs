@@ -329,6 +329,20 @@ impl Pending {
         self.running.is_some()
     }
 
+    /// Whether it was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.running.as_ref().is_some_and(|control| control.cancel.is_raised())
+    }
+
+    /// Asks it to stop, and still waits for what it tells; whether it was not asked before.
+    pub fn ask_to_stop(&self) -> bool {
+        self.running.as_ref().is_some_and(|control| {
+            let first = !control.cancel.is_raised();
+            control.cancel.raise();
+            first
+        })
+    }
+
     /// Stops it, and forgets what it still tells.
     pub fn stop(&mut self) {
         if let Some(control) = self.running.take() {

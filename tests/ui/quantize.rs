@@ -19,6 +19,8 @@ fn opened() -> Screen {
     settle(&mut s);
     s.press("5 o").press("c-u").write("demo").press("enter");
     settle(&mut s);
+    // Why the model that was named is not talked to has been read by now.
+    s.after(10_000);
     s
 }
 
@@ -246,12 +248,12 @@ fn a_stopped_job_leaves_nothing_behind_and_can_be_begun_again() {
     let job = jobs(&mut s).pop().expect("a job");
     let (mut begun, mut stopped) = (false, false);
     job.run(&mut |told| {
-        // Something is on the disk by now; whoever waits says stop.
-        begun |= !files(dir.path()).is_empty();
         stopped |= matches!(&told, Told::Quantize(a) if matches!(**a, Answer::Stopped));
         s.msg(Msg::Job(job.id, told));
-        if begun {
+        // It tells of progress: there is work to be stopped.
+        if !std::mem::replace(&mut begun, true) {
             s.press("c-c");
+            assert!(s.text(120, 36).contains("stopping"), "{}", s.text(120, 36));
         }
     });
     assert!(begun && stopped && files(dir.path()).is_empty());
@@ -259,6 +261,34 @@ fn a_stopped_job_leaves_nothing_behind_and_can_be_begun_again() {
     s.press("enter");
     settle(&mut s);
     assert_eq!(files(dir.path()), [out]);
+}
+
+#[test]
+fn who_quits_while_a_file_is_written_leaves_no_half_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut s = ready("Q4_0", &dir.path().join("small.gguf"));
+    s.press("f r enter");
+    let job = jobs(&mut s).pop().expect("a job");
+    let quits = |s: &Screen| s.effects.iter().any(|e| matches!(e, Effect::Quit(_)));
+    let mut asked = false;
+    job.run(&mut |told| {
+        let over = matches!(told, Told::Ended);
+        s.msg(Msg::Job(job.id, told));
+        if !std::mem::replace(&mut asked, true) {
+            s.press("q");
+        }
+        assert_eq!(quits(&s), over, "it waits for the job, and for nothing else");
+    });
+    assert!(asked && quits(&s) && files(dir.path()).is_empty());
+}
+
+#[test]
+fn the_second_pane_scrolls_where_the_window_is_small() {
+    let mut s = planned("Q4_K_M");
+    assert!(!s.text(60, 16).contains("nothing is estimated"));
+    s.press("tab G");
+    let text = s.text(60, 16);
+    assert!(text.contains("● Totals") && text.contains("estimated"), "{text}");
 }
 
 #[test]

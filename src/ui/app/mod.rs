@@ -95,6 +95,8 @@ pub struct App {
     quantize: Quantize,
     logs: Logs,
     help: Option<Help>,
+    /// How it ends as soon as no file is half written.
+    leaving: Option<Exit>,
     notice: Option<Notice>,
     now: Duration,
 }
@@ -149,6 +151,7 @@ impl App {
             quantize,
             logs: Logs::new(around.ring),
             help: None,
+            leaving: None,
             notice,
             now: Duration::ZERO,
         };
@@ -214,7 +217,25 @@ impl App {
             Msg::InputGone => out.push(Effect::Quit(Exit::HungUp)),
             Msg::Signal(exit) => out.push(Effect::Quit(exit)),
         }
+        self.hold(&mut out);
         out
+    }
+
+    /// A file that is being written goes before the program does; asked again, it ends at once.
+    fn hold(&mut self, out: &mut Vec<Effect>) {
+        let quit = out.iter().position(|e| matches!(e, Effect::Quit(_)));
+        match quit {
+            Some(at) if self.quantize.is_writing() && self.leaving.is_none() => {
+                if let Effect::Quit(exit) = out.remove(at) {
+                    self.leaving = Some(exit);
+                }
+                self.quantize.interrupt();
+            }
+            None if !self.quantize.is_writing() => {
+                out.extend(self.leaving.take().map(Effect::Quit))
+            }
+            _ => {}
+        }
     }
 
     fn time(&mut self, now: Duration, out: &mut Vec<Effect>) {

@@ -5,6 +5,8 @@ use ratatui::layout::{Constraint, Layout, Position, Rect};
 
 use super::view::{Body, Line, View};
 use super::{Field, Quantize, Step};
+use crate::ui::keymap;
+use crate::ui::msg::Action;
 use crate::ui::theme::{Role, Theme};
 use crate::ui::widgets::list::List;
 use crate::ui::widgets::pane::{line, pane, row, wrapped};
@@ -26,7 +28,9 @@ impl Quantize {
         buf: &mut Buffer,
         theme: &Theme,
     ) -> Option<Position> {
-        let foot = if area.height >= TALL { 4 } else { 1 };
+        let room = area.width.saturating_sub(4);
+        let command = wrapped(&shown_line(&self.command()), room).len().clamp(1, 2);
+        let foot = if area.height >= TALL { command as u16 + 2 } else { 1 };
         let [top, body, foot] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Fill(1),
@@ -68,8 +72,11 @@ impl Quantize {
             Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(body)
         };
         if second.height > 2 && !view.side.is_empty() {
-            let inner = pane(second, buf, theme, view.side_title, "", false);
-            lines(inner, buf, theme, &view.side, 0);
+            let focused = self.aside && self.typing.is_none();
+            let inner = pane(second, buf, theme, view.side_title, "", focused);
+            let height: usize = view.side.iter().map(|(_, t)| wrapped(t, inner.width).len()).sum();
+            self.side.scrolls(height.saturating_sub(inner.height.into()), inner.height);
+            lines(inner, buf, theme, &view.side, self.side.at);
         }
         self.draw_body(first, buf, theme, &view);
         cursor
@@ -105,7 +112,8 @@ impl Quantize {
             let text = format!("$ {text}");
             return line(area, area.y, buf, theme.style(Role::Code), &text);
         }
-        let inner = pane(area, buf, theme, "The same as a command", "y copies it", false);
+        let copies = format!("{} copies it", keymap::key_for(Action::Yank { all: false }));
+        let inner = pane(area, buf, theme, "The same as a command", &copies, false);
         for (text, y) in chunks(&text, inner).iter().zip(inner.top()..inner.bottom()) {
             line(inner, y, buf, theme.style(Role::Code), text);
         }
@@ -139,7 +147,7 @@ impl Quantize {
     }
 
     fn draw_body(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, view: &View) {
-        let focused = self.typing.is_none();
+        let focused = self.typing.is_none() && !self.aside;
         let inner = pane(area, buf, theme, &view.title, &view.note, focused);
         let list: &mut List = &mut self.lists[self.step as usize];
         match &view.body {

@@ -4,6 +4,7 @@
 //! [`crate::tools::quantize`], run aside by [`job`].
 
 mod draw;
+mod field;
 pub mod job;
 mod view;
 
@@ -27,7 +28,7 @@ use crate::tools::quantize::{Opts, SAMPLE, Work as Source};
 use crate::ui::jobs::{JobId, Owner, Pending, Told, Work};
 use crate::ui::keymap::{Focus, Now};
 use crate::ui::msg::{Accept, Action, Effect};
-use crate::ui::theme::{Role, Theme};
+use crate::ui::theme::Theme;
 use crate::ui::widgets::composer::{Composer, Edit};
 use crate::ui::widgets::list::List;
 use crate::ui::widgets::text::shown_line;
@@ -90,6 +91,9 @@ pub struct Quantize {
     trial: Option<Box<Evidence>>,
     written: Option<Box<Written>>,
     lists: [List; 6],
+    /// Whether the second pane has the focus, and its first line in view.
+    aside: bool,
+    side: List,
     job: Pending,
     doing: Option<Doing>,
     typing: Option<Field>,
@@ -118,6 +122,8 @@ impl Quantize {
             trial: None,
             written: None,
             lists: Default::default(),
+            aside: false,
+            side: List::default(),
             job: Pending::default(),
             doing: None,
             typing: None,
@@ -189,11 +195,19 @@ impl Quantize {
             }
             Answer::Mixes(choices) => self.choices = choices,
             Answer::Planned(mut plan) => {
+                let before = self
+                    .plan
+                    .as_ref()
+                    .map(|p| (p.preview.recipe.clone(), p.preview.container.clone()));
                 // What did not change was measured already.
                 let known = self.plan.take().map_or(Vec::new(), |p| p.preview.tensors);
                 for row in plan.preview.tensors.iter_mut().filter(|r| r.errors.is_none()) {
                     let same = |k: &&Row| k.name == row.name && k.gets == row.gets;
                     row.errors = known.iter().find(same).and_then(|k| k.errors.clone());
+                }
+                let now = (&plan.preview.recipe, &plan.preview.container);
+                if before.as_ref().is_some_and(|(r, c)| (r, c) != now) {
+                    self.trial = None;
                 }
                 plan.measured |= plan.preview.tensors.iter().all(|r| r.errors.is_some());
                 self.plan = Some(plan);
@@ -201,10 +215,10 @@ impl Quantize {
             Answer::Tried(evidence) => self.trial = Some(evidence),
             Answer::Written(written) => {
                 self.written = Some(written);
-                self.step = Step::Verify;
+                self.go(Step::Verify);
             }
             Answer::Failed(why) => self.fault = Some(why),
-            Answer::Stopped => {}
+            Answer::Stopped => self.fault = Some("stopped; nothing was left behind".into()),
         }
     }
 
@@ -213,27 +227,30 @@ impl Quantize {
         if self.typing.take().is_some() {
             return true;
         }
-        let running = self.job.is_running();
-        self.job.stop();
-        if self.doing.take().is_some() && running {
-            self.fault = Some("stopped; nothing was left behind".into());
-        }
-        running
+        // It says itself when it has stopped: only then nothing of it is left.
+        self.job.ask_to_stop()
+    }
+
+    /// Whether a file is in the making, which must not be left behind half.
+    pub fn is_writing(&self) -> bool {
+        self.doing.is_some_and(|d| d.what == What::Write) && self.job.is_running()
     }
 
     /// What keys depend on.
     pub fn situation(&self) -> Now {
         let doubts = self.doubts();
-        let doubt = |what| doubts.iter().any(|(w, ..)| *w == what);
+        let doubt = |what| doubts.iter().any(|(w, accepted, _)| *w == what && !accepted);
+        let planning = (Step::Preview..=Step::Write).contains(&self.step);
         Now {
             focus: if self.typing.is_some() { Focus::Field } else { Focus::Wizard },
             busy: self.doing.is_some(),
             empty: self.is_empty(),
             enter: self.enter(),
             wizard: Some(self.step),
-            fallbacks: self.step > Step::Recipe && doubt(Accept::Fallbacks),
-            again: self.step > Step::Recipe && doubt(Accept::Requantize),
+            fallbacks: planning && doubt(Accept::Fallbacks),
+            again: planning && doubt(Accept::Requantize),
             replaces: self.step == Step::Write && doubt(Accept::Replace),
+            panes: self.typing.is_none(),
             better: self.step == Step::Preview
                 && self.plan.as_ref().is_some_and(|p| !p.preview.better.is_empty()),
             ..Now::default()
@@ -281,6 +298,9 @@ impl Quantize {
 
     /// What is not accepted yet.
     fn open_doubts(&self) -> usize {
+        if self.step == Step::Verify {
+            return 0;
+        }
         self.doubts().iter().filter(|(_, accepted, _)| !accepted).count()
     }
 
@@ -309,14 +329,14 @@ impl Quantize {
         match self.step {
             Step::Source if self.is_empty() => self.begin_typing(Field::Model),
             Step::Source if self.source.is_none() => self.start(What::Open, out),
-            Step::Source => self.step = Step::Recipe,
+            Step::Source => self.go(Step::Recipe),
             Step::Recipe => self.take_recipe(out),
             Step::Preview => match self.plan.as_ref().is_some_and(|p| p.measured) {
-                true => self.step = Step::Evidence,
+                true => self.go(Step::Evidence),
                 false => self.start(What::Plan { measure: true }, out),
             },
             Step::Evidence if self.trial.is_some() || self.opts.verify.is_none() => {
-                self.step = Step::Write;
+                self.go(Step::Write);
             }
             Step::Evidence => self.start(What::Trial, out),
             Step::Write => match self.open_doubts() {
@@ -352,7 +372,7 @@ impl Quantize {
         o.tensor.clear();
         set(o);
         self.plan = None;
-        self.step = Step::Preview;
+        self.go(Step::Preview);
         self.lists[Step::Preview as usize] = List::default();
         self.replan(true, out);
     }
@@ -383,56 +403,6 @@ impl Quantize {
         self.replan(false, out);
     }
 
-    fn begin_typing(&mut self, field: Field) {
-        let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string());
-        let text = match field {
-            Field::Model => Some(self.opts.model.display().to_string()),
-            Field::Size => None,
-            Field::Recipe => self.plan.as_ref().map(|p| p.preview.recipe.clone()),
-            Field::Text => path(&self.opts.verify),
-            Field::Limit => self.opts.max_kl.map(|x| x.to_string()),
-            Field::Output => self.plan.as_ref().map(|p| p.preview.output.clone()),
-        };
-        self.field.set(&text.unwrap_or_default());
-        self.typing = Some(field);
-    }
-
-    fn end_typing(&mut self, keep: bool, out: &mut Vec<Effect>) {
-        let (Some(field), true) = (self.typing.take(), keep) else { return };
-        let text = self.field.text();
-        let word = text.trim();
-        let some = |w: &str| (!w.is_empty()).then(|| super::models::expand(w));
-        self.fault = None;
-        match field {
-            Field::Model => {
-                if let Some(path) = some(word) {
-                    self.open(path, out);
-                }
-            }
-            Field::Size => match crate::tools::quantize::size(word) {
-                Ok(n) => self.recipe(|o| o.target_size = Some(n), out),
-                Err(why) => self.fault = Some(format!("{word}: {why}")),
-            },
-            Field::Recipe if word.is_empty() => {}
-            Field::Recipe => self.recipe(|o| o.recipe = Some(word.to_owned()), out),
-            Field::Text => (self.opts.verify, self.trial) = (some(word), None),
-            Field::Limit if word.is_empty() => self.opts.max_kl = None,
-            Field::Limit => match word.parse() {
-                Ok(x) if x >= 0.0 => self.opts.max_kl = Some(x),
-                _ => self.fault = Some(format!("{word}: no divergence")),
-            },
-            Field::Output => {
-                (self.opts.output, self.opts.force) = (some(word), false);
-                let accepted = (self.opts.allow_fallback, self.opts.allow_requantize);
-                let trial = self.trial.take();
-                self.replan(false, out);
-                // The same tensors under another name.
-                (self.opts.allow_fallback, self.opts.allow_requantize) = accepted;
-                self.trial = trial;
-            }
-        }
-    }
-
     /// The options of this step as the command line that does the same.
     pub fn command(&self) -> String {
         let mut opts = self.opts.clone();
@@ -442,6 +412,13 @@ impl Quantize {
         opts.dry_run = self.step < Step::Write;
         // The bytes are the same for any number.
         opts.compute.threads = 0;
+        if self.step == Step::Recipe
+            && let Some(choice) = self.choices.get(self.lists[Step::Recipe as usize].at)
+        {
+            (opts.recipe, opts.target_size) = (None, None);
+            opts.tensor.clear();
+            opts.mix = Some(choice.mix);
+        }
         if opts.mix.is_none() && opts.recipe.is_none() && opts.target_size.is_none() {
             let model = Opts::of(self.opts.model.clone()).command();
             return model.replacen(" quantize", " info", 1);
@@ -463,6 +440,10 @@ impl Quantize {
         }
     }
 
+    fn go(&mut self, step: Step) {
+        (self.step, self.aside, self.side) = (step, false, List::default());
+    }
+
     /// A step back, or on where that was reached already.
     fn turn(&mut self, next: bool) {
         let ready = match self.step {
@@ -475,7 +456,7 @@ impl Quantize {
         };
         let at = self.step as usize;
         let to = if next { at + usize::from(ready) } else { at.saturating_sub(1) };
-        self.step = STEPS[to.min(STEPS.len() - 1)].0;
+        self.go(STEPS[to.min(STEPS.len() - 1)].0);
         self.fault = None;
     }
 }
@@ -508,7 +489,10 @@ impl Screen for Quantize {
             },
             Action::Text if idle && self.step == Step::Evidence => self.begin_typing(Field::Text),
             Action::Limit if idle && self.step == Step::Evidence => self.begin_typing(Field::Limit),
-            Action::Accept(what) if idle && self.step > Step::Recipe => self.accept(what),
+            Action::Accept(what) if idle && self.doubts().iter().any(|(w, ..)| *w == what) => {
+                self.accept(what);
+            }
+            Action::NextPane | Action::PrevPane => self.aside = !self.aside,
             Action::Retype { alike } if idle && self.step == Step::Preview => {
                 self.retype(alike, out);
             }
@@ -535,6 +519,9 @@ impl Screen for Quantize {
                 };
                 out.extend(json.map(Effect::Copy));
             }
+            action if self.aside => {
+                self.side.act(action, usize::MAX);
+            }
             action => {
                 let len = self.len();
                 self.lists[self.step as usize].act(action, len);
@@ -546,38 +533,5 @@ impl Screen for Quantize {
 
     fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
         self.paint(area, buf, theme)
-    }
-}
-
-impl Quantize {
-    /// What happens, in a line.
-    pub fn status(&self) -> (String, Role) {
-        if let Some(doing) = &self.doing {
-            let text = doing.at.map_or_else(
-                || "working".into(),
-                |(what, n, of)| format!("{what} {}%", n * 100 / of.max(1)),
-            );
-            return (format!("○ {text} …"), Role::Value);
-        }
-        if let Some(fault) = &self.fault {
-            return (format!("✗ {}", shown_line(fault)), Role::Bad);
-        }
-        let at = self.step as usize + 1;
-        let doubts = match self.open_doubts() {
-            0 => String::new(),
-            n => format!(" · {n} to be accepted before anything is written"),
-        };
-        (format!("step {at} of 6{doubts}"), if doubts.is_empty() { Role::Dim } else { Role::Warn })
-    }
-
-    /// The model, and what becomes of it.
-    pub fn title(&self) -> String {
-        let name = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
-        let from = name(&self.opts.model).unwrap_or_default();
-        let to = self.plan.as_ref().and_then(|p| name(Path::new(&p.preview.output)));
-        if from.is_empty() {
-            return String::new();
-        }
-        shown_line(&format!("{from} → {}", to.as_deref().unwrap_or("?")))
     }
 }

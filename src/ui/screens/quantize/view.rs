@@ -118,18 +118,18 @@ impl Quantize {
             for (name, n) in self.types() {
                 lines.push(fact(name, format!("{n} tensors")));
             }
-            let largest = c.tensors.values().map(|t| t.data.len() as u64).max().unwrap_or(0);
-            side.push(fact(
-                "to write",
-                format!("a tensor at a time, at most {}", meter::bytes(largest)),
-            ));
-            side.push(fact("to try", "the whole result, in memory"));
             let rounded = |t: DType| t == DType::Q8G || t.row().block_len > 1;
             let n = c.tensors.values().filter(|t| rounded(t.dtype)).count();
             if n > 0 {
                 side.push((Role::Warn, format!("! {n} tensors are quantized already.")));
                 side.push((Role::Warn, "Rounding again adds to what was lost: take the original where there is one. It has to be accepted before step 5.".into()));
             }
+            let largest = c.tensors.values().map(|t| t.data.len() as u64).max().unwrap_or(0);
+            side.push(fact(
+                "to write",
+                format!("a tensor at a time, at most {}", meter::bytes(largest)),
+            ));
+            side.push(fact("to try", "the whole result, in memory"));
             side.extend(c.notes.iter().map(|n| (Role::Dim, shown(n))));
         } else if self.doing.is_some() {
             lines.push((
@@ -258,7 +258,11 @@ impl Quantize {
                         x if x < 0.3 => Role::Warn,
                         _ => Role::Bad,
                     };
-                    (format!("{:.2e}", e.rmse), format!("{:.5}", e.cosine), risk)
+                    (
+                        if e.rmse == 0.0 { "0".into() } else { format!("{:.2e}", e.rmse) },
+                        format!("{:.5}", e.cosine),
+                        risk,
+                    )
                 }
                 None => ("?".into(), "?".into(), dim),
             };
@@ -287,7 +291,10 @@ impl Quantize {
         };
         let p = &plan.preview;
         if !p.better.is_empty() {
-            side.push((Role::Title, "recipes without fallbacks".into()));
+            side.push((
+                Role::Dim,
+                format!("{:<19} {:>6} {:>5} {:>6}", "recipes that fit", "size", "bits", "worst"),
+            ));
             for (n, b) in p.better.iter().enumerate() {
                 let letter = key(Action::Better(n as u8));
                 // The rule for all the rest says what it is.
@@ -298,7 +305,7 @@ impl Quantize {
                 side.push((
                     Role::Text,
                     format!(
-                        "{letter} {:<17} {size} {bits:.2}b cos {cosine:.4}",
+                        "{letter} {:<17} {size:>6} {bits:>5.2} {cosine:.4}",
                         format!("{name}{head}")
                     ),
                 ));
@@ -534,11 +541,11 @@ fn figures(e: &Evidence, bytes: Option<(u64, u64)>) -> Vec<Line> {
     let row = |label: &str, value: String| (Role::Text, format!("{label:<18} {value}"));
     let k = &e.kl;
     let mut out = vec![
+        (role, format!("{:<18} {:.5} ±{:.5}", "KL mean", k.mean, k.error)),
         row(
             "perplexity",
             format!("{:.3} → {:.3}  (×{:.4} ±{:.4})", e.a.ppl, e.b.ppl, e.ratio.0, e.ratio.1),
         ),
-        (role, format!("{:<18} {:.5} ±{:.5}", "KL mean", k.mean, k.error)),
         row("KL median 99% max", format!("{:.5}  {:.5}  {:.5}", k.median, k.p99, k.max)),
         row(
             "same first choice",
@@ -559,7 +566,7 @@ fn figures(e: &Evidence, bytes: Option<(u64, u64)>) -> Vec<Line> {
         "prompt speed",
         format!("{} → {} tok/s  (×{:.2})", meter::rate(a), meter::rate(b), b / a.max(1e-9)),
     ));
-    out.push(row("tokens", format!("{} counted, {} windows of {}", k.n, e.chunks, e.n_ctx)));
+    out.push(row("tokens", format!("{} counted in {} × {}", k.n, e.chunks, e.n_ctx)));
     out
 }
 
