@@ -162,7 +162,7 @@ fn a_model_goes_through_all_steps_and_the_written_file_opens() {
     settle(&mut s);
     let text = s.text(120, 36);
     assert!(text.contains("(6 Verify)") && text.contains("opened again"), "{text}");
-    assert_eq!(files(dir.path()), [out.clone()]);
+    assert_eq!(files(dir.path()), std::slice::from_ref(&out));
     let made = Checkpoint::open(&out).unwrap();
     assert!(made.tensors.values().any(|t| t.dtype.name() == "Q4_0"));
     s.press("enter");

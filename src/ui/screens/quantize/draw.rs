@@ -66,7 +66,12 @@ impl Quantize {
                     lines.iter().map(|(_, t)| wrapped(t, inner).len()).sum::<usize>() + 2
                 }
             };
-            let least = LEAST.max((body.height / 2).min(own as u16));
+            let share = match self.step {
+                // The figures are what one came for.
+                Step::Evidence | Step::Verify => body.height * 2 / 3,
+                _ => body.height / 2,
+            };
+            let least = LEAST.max(share.min(own as u16));
             let below = (needed as u16).min(body.height.saturating_sub(least));
             let below = if below > 2 { below } else { 0 };
             Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(body)

@@ -60,6 +60,8 @@ pub struct Planned {
     pub measured: bool,
     /// What is wrong with rounding what was rounded before.
     pub again: Option<String>,
+    /// Something has the file's name already.
+    pub exists: bool,
     /// Why it cannot be written as it is; the disk, or a file that is there.
     pub blocked: Option<String>,
     /// Things to know.
@@ -202,12 +204,14 @@ fn planned(
     let measured = what == What::Plan { measure: true };
     let on: On<'_> = &mut at(out, "measuring every weight");
     let preview = if measured { plan.preview(control, on)? } else { plan.outline()? };
-    // Force is asked for in its own step.
-    let room = || target::check_room(&plan.container.file(&plan.out), preview.file_bytes.1);
+    let file = plan.container.file(&plan.out);
+    let exists = std::fs::symlink_metadata(&file).is_ok();
+    let room = || target::check_room(&file, preview.file_bytes.1);
     let blocked = plan.allowed(opts.force).and_then(|()| room()).err().map(|e| e.to_string());
     Ok(Answer::Planned(Box::new(Planned {
         measured,
         again: opts.again(plan),
+        exists,
         blocked,
         notes: plan.carried.notes.clone(),
         preview,

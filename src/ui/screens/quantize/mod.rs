@@ -8,7 +8,7 @@ mod field;
 pub mod job;
 mod view;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,6 +214,9 @@ impl Quantize {
             }
             Answer::Tried(evidence) => self.trial = Some(evidence),
             Answer::Written(written) => {
+                if let Some(plan) = &mut self.plan {
+                    plan.exists = true;
+                }
                 self.written = Some(written);
                 self.go(Step::Verify);
             }
@@ -290,7 +293,7 @@ impl Quantize {
             let text = "it is quantized already: each rounding adds to the last".into();
             out.push((Accept::Requantize, self.opts.allow_requantize, text));
         }
-        if Path::new(&p.output).exists() {
+        if plan.exists {
             out.push((Accept::Replace, self.opts.force, "the file is there already".into()));
         }
         out

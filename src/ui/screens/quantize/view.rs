@@ -371,14 +371,16 @@ impl Quantize {
                 format!("mean KL {x}: above it nothing is written")
             }),
         ));
-        lines.push((Role::Dim, String::new()));
         let mut side = Vec::new();
         match &self.trial {
             Some(e) => {
-                lines.extend(figures(e, self.plan.as_ref().map(|p| p.preview.file_bytes)));
+                let mut found = figures(e, self.plan.as_ref().map(|p| p.preview.file_bytes));
+                found.push((Role::Dim, String::new()));
+                lines.splice(0..0, found);
                 side.extend(words(e));
             }
             None => {
+                lines.push((Role::Dim, String::new()));
                 let need = self.plan.as_ref().map_or(0, |p| p.preview.file_bytes.1);
                 let need = meter::bytes(need);
                 lines.push((Role::Text, format!(
