@@ -74,7 +74,7 @@ impl Fnv {
 }
 
 /// See [`Card::fingerprint`].
-fn fingerprint(ckpt: &Checkpoint) -> u64 {
+pub(super) fn fingerprint(ckpt: &Checkpoint) -> u64 {
     /// Bytes looked at, at each end.
     const END: usize = 64;
     let mut hash = Fnv::new();
@@ -105,6 +105,7 @@ impl Card {
         tokenizer: &Tokenizer,
         template: Option<&str>,
         kernels: &Kernels,
+        fingerprint: u64,
     ) -> Card {
         let parameters: u64 = ckpt.tensors.values().map(|t| t.len() as u64).sum();
         let weight_bytes: u64 = ckpt.tensors.values().map(|t| t.data.len() as u64).sum();
@@ -133,7 +134,7 @@ impl Card {
             tokenizer: tokenizer.describe(),
             has_template: template.is_some(),
             kernels: kernels.isa().name().into(),
-            fingerprint: fingerprint(ckpt),
+            fingerprint,
             template_hash: template.map(|source| {
                 let mut hash = Fnv::new();
                 hash.feed(source.as_bytes());

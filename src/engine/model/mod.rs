@@ -69,6 +69,8 @@ impl Model {
         // What cannot run is refused before the tokenizer is looked for: the first error a user
         // sees is the one that matters.
         let config = Config::read(ckpt)?;
+        // Looks at every tensor: before the pages of those that are packed are given back.
+        let fingerprint = card::fingerprint(ckpt);
         let weights = weights::Weights::bind(ckpt, &config, &how.kernels, how.exact)?;
         let tokenizer = Tokenizer::load(ckpt, how.tokenizer)?;
         let template = Template::load(ckpt, &tokenizer)?;
@@ -80,6 +82,7 @@ impl Model {
             &tokenizer,
             template.as_ref().map(Template::source),
             &how.kernels,
+            fingerprint,
         );
         // llama2.c's int8 files quantize activations between any two matrices, and there a last
         // bit becomes another text: they take llama2.c's order of sums in every set. (Their

@@ -180,8 +180,8 @@ impl Session {
         (!self.logits.is_empty()).then_some(&*self.logits)
     }
 
-    /// Whether the logits are those after the whole context.
-    fn ready(&self) -> bool {
+    /// Whether the logits are those after the whole context, so that the next step makes a token.
+    pub fn ready(&self) -> bool {
         self.cached == self.tokens.len() && !self.logits.is_empty()
     }
 

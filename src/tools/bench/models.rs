@@ -188,8 +188,9 @@ impl Batch<'_> {
             self.sessions[i].push(&tokens)?;
             self.sessions[i].begin(0);
         }
-        // After a rewind the last token runs again, which is not to be counted later.
-        while depth > 0 && !self.step(Phase::Prefill)? {}
+        // What has to run again after a rewind is not to be counted later.
+        let ready = |b: &Self| b.sessions.iter().all(Session::ready);
+        while depth > 0 && !ready(self) && !self.step(Phase::Prefill)? {}
         Ok(())
     }
 
