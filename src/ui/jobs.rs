@@ -15,6 +15,7 @@ use crate::tools::opts::FileOpts;
 use crate::tools::progress::Progress;
 use crate::tools::tensor::{self, Look, Stats, Tryout};
 use crate::tools::{Control, tokenize};
+use crate::ui::screens::quantize::job;
 
 /// Whose answer it is: answers to questions that were asked before are passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub enum Owner {
     Search,
     Encode,
     Render,
+    Quantize,
 }
 
 /// A piece of work.
@@ -89,6 +91,8 @@ pub enum Work {
     Search(Arc<Tokenizer>, String),
     /// Cut a text into tokens: [`Told::Tokens`].
     Encode(Arc<Tokenizer>, String),
+    /// A step of the wizard: [`Told::Quantize`].
+    Quantize(Box<job::Task>),
     /// Render a conversation by a file's template: [`Told::Rendered`].
     Render {
         /// The file.
@@ -118,6 +122,7 @@ impl std::fmt::Debug for Work {
             Work::Tokenizer(ckpt, _) => write!(f, "Tokenizer({})", ckpt.path.display()),
             Work::Search(_, pattern) => write!(f, "Search({pattern})"),
             Work::Encode(_, text) => write!(f, "Encode({} bytes)", text.len()),
+            Work::Quantize(task) => write!(f, "Quantize({:?})", task.what),
             Work::Render { ckpt, .. } => write!(f, "Render({})", ckpt.path.display()),
         }
     }
@@ -148,6 +153,8 @@ pub enum Told {
     Tokens(Vec<Token>),
     /// A prompt, and how many tokens it is.
     Rendered(Box<Rendered>, usize),
+    /// What the wizard asked for.
+    Quantize(Box<job::Answer>),
     /// It did not go.
     Failed(Arc<Error>),
     /// That is all.
@@ -168,6 +175,7 @@ impl std::fmt::Debug for Told {
             Told::Tokens(tokens) => write!(f, "Tokens({})", tokens.len()),
             Told::Tokenizer(t) => write!(f, "Tokenizer({})", t.len()),
             Told::Rendered(text, n) => write!(f, "Rendered({} bytes, {n} tokens)", text.text.len()),
+            Told::Quantize(answer) => write!(f, "Quantize({})", answer.name()),
             Told::Failed(e) => write!(f, "Failed({e})"),
             Told::Ended => f.write_str("Ended"),
         }
@@ -246,6 +254,9 @@ impl Work {
             Work::Numbers { tensor, rows, cols } => {
                 tell(Told::Numbers(tensor::window(tensor, rows.clone(), cols.clone())));
             }
+            Work::Quantize(task) => {
+                task.run(control, &mut |answer| tell(Told::Quantize(Box::new(answer))))?;
+            }
             Work::Search(tokenizer, pattern) => {
                 tell(Told::Tokens(tokenize::search(tokenizer, pattern, control)?));
             }
@@ -316,6 +327,20 @@ impl Pending {
     /// Whether it is at work.
     pub fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Whether it was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.running.as_ref().is_some_and(|control| control.cancel.is_raised())
+    }
+
+    /// Asks it to stop, and still waits for what it tells; whether it was not asked before.
+    pub fn ask_to_stop(&self) -> bool {
+        self.running.as_ref().is_some_and(|control| {
+            let first = !control.cancel.is_raised();
+            control.cancel.raise();
+            first
+        })
     }
 
     /// Stops it, and forgets what it still tells.

@@ -114,6 +114,19 @@ pub enum Action {
     },
     /// Turn a part of the template's test on or off.
     Switch(Switch),
+    /// Accept what the wizard objects to, or no longer.
+    Accept(Accept),
+    /// Another type for the chosen tensor; its type for all of its kind.
+    Retype {
+        /// All of its kind.
+        alike: bool,
+    },
+    /// The recipe proposed at this place.
+    Better(u8),
+    /// Type the file of a text.
+    Text,
+    /// Type how far from the source is too far.
+    Limit,
     /// To the knobs, or back.
     Knobs,
     /// To the model's numbers, or back.
@@ -255,6 +268,9 @@ impl Action {
             Action::Turn(turn) => kebab(&format!("{turn:?}")),
             Action::Edit(edit) => kebab(&format!("{edit:?}")),
             Action::Go(tab) => format!("go-{}", kebab(&format!("{tab:?}"))),
+            Action::Accept(what) => format!("accept-{}", kebab(&format!("{what:?}"))),
+            Action::Retype { alike } => if alike { "retype-all" } else { "retype" }.into(),
+            Action::Better(n) => format!("better-{}", n + 1),
             Action::View(view) => format!("view-{}", kebab(&format!("{view:?}"))),
             Action::Switch(switch) => format!("switch-{}", kebab(&format!("{switch:?}"))),
             plain => kebab(&format!("{plain:?}")),
@@ -272,6 +288,17 @@ fn kebab(name: &str) -> String {
         out.push(c.to_ascii_lowercase());
     }
     out
+}
+
+/// What a quantization may only do if somebody accepts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Other types than were asked for.
+    Fallbacks,
+    /// Rounding what was rounded before.
+    Requantize,
+    /// Replacing the file.
+    Replace,
 }
 
 /// Parts of the conversation that a template is tested with.

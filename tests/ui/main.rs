@@ -7,5 +7,6 @@ mod inspect;
 mod keys;
 mod logs;
 mod models;
+mod quantize;
 mod screens;
 mod visit;

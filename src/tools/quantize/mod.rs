@@ -4,6 +4,8 @@
 //! [`Plan::trial`], [`Plan::write`]. Each takes a way to tell how far it is and a [`Control`] that
 //! stops it.
 
+mod command;
+mod evidence;
 pub mod fit;
 pub mod plan;
 pub mod preview;
@@ -16,21 +18,20 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::compare::{Evidence, Pair, Text};
+use super::compare::Evidence;
 use super::console::Console;
 use super::imatrix::{self, Importance};
-use super::opts::{self, ComputeOpts, FileOpts, Opened};
-use super::progress::Progress;
+use super::opts::{self, ComputeOpts, FileOpts};
+use super::progress::{On, Progress};
 use super::{Control, Error as ToolError, Result};
-use crate::engine::model::{Load, Model};
-use crate::engine::tokenizer::LoadOptions;
 use crate::engine::{Checkpoint, Error, Result as EngineResult};
 use fit::Goal;
 use recipe::{Mix, Recipe, Rule};
 
+pub use evidence::{SAMPLE, text};
 pub use plan::{Item, Why};
 pub use preview::{Better, Preview};
-pub use report::Report;
+pub use report::{Report, judge};
 pub use work::{Done, Plan, Work, container};
 
 /// Options of `quantize`.
@@ -91,7 +92,7 @@ pub struct Opts {
     /// Measure everything and write nothing
     #[arg(long, env = "NINE_DRY_RUN", hide_env = true)]
     pub dry_run: bool,
-    /// Run source and result over a text file before the file gets its name
+    /// Run source and result over a text file, or "sample", before the file gets its name
     #[arg(long, value_name = "TEXT", env = "NINE_VERIFY", hide_env = true)]
     pub verify: Option<PathBuf>,
     /// Write nothing, with exit code 6, if the mean divergence is above X
@@ -127,7 +128,8 @@ fn mix(text: &str) -> std::result::Result<&'static Mix, String> {
     Mix::named(text).ok_or_else(|| format!("one of {}", Mix::names()))
 }
 
-fn size(text: &str) -> std::result::Result<u64, String> {
+/// Bytes as users write them: `400M`, `1.5G`; powers of 1024.
+pub fn size(text: &str) -> std::result::Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -159,16 +161,18 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     let pool = pool.map_err(|e| Error::Internal(e.to_string()))?;
     let work = Work::open(&opts.model, &opts.files, opts.compute.kernels()?)?;
     let importance = importance(opts, control, console)?;
-    let recipe = pool.install(|| asked(opts, &work, importance.as_ref(), control, console))?;
-    let out = opts.output.clone().unwrap_or_else(|| default_name(&opts.model, recipe.mix.name));
-    let container = container(&out, recipe.mix.base)?;
-    let plan = work.plan(&recipe, &out, container, importance.as_ref())?;
+    let mut progress = Progress::new("trying types", console);
+    let recipe = pool.install(|| {
+        opts.asked(&work, importance.as_ref(), control, &mut |n, of| progress.set(n, of))
+    })?;
+    progress.clear();
+    let plan = opts.plan(&work, &recipe, importance.as_ref())?;
     if !opts.dry_run {
         plan.allowed(opts.force)?;
     }
     plan.carried.notes.iter().for_each(|n| console.note(n));
     let outline = plan.outline()?;
-    let again = preview::requantized(&work, &plan.items).filter(|_| !opts.allow_requantize);
+    let again = opts.again(&plan);
     if let (Some(why), false) = (&again, opts.dry_run) {
         return Err(ToolError::Refused(why.clone()));
     }
@@ -181,7 +185,7 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     if let (Some(why), true, false) = (preview.objection(), refused, opts.dry_run) {
         console.detail(&preview.to_string());
         let accept = "--allow-fallback accepts it, --dry-run lists them";
-        return Err(ToolError::Refused(format!("{}: {why}\n  {accept}", out.display())));
+        return Err(ToolError::Refused(format!("{}: {why}\n  {accept}", plan.out.display())));
     }
     if opts.dry_run {
         let evidence = trial(opts, &plan, &pool, control, console)?;
@@ -210,30 +214,82 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     Ok(Report::written(preview, &done, evidence, began.elapsed().as_secs_f64()))
 }
 
-/// The recipe that the options ask for.
-fn asked(
-    opts: &Opts,
-    work: &Work,
-    importance: Option<&Importance>,
-    control: &Control,
-    console: &Console,
-) -> Result<Recipe> {
-    let goal = opts.target_bpw.map(Goal::Bits).or(opts.target_size.map(Goal::Bytes));
-    let mut recipe = match (goal, opts.mix, &opts.recipe) {
-        (Some(goal), ..) => {
-            let mut progress = Progress::new("trying types", console);
-            fit::fit(work, goal, importance, control, &mut |n, of| progress.set(n, of))?
+impl Opts {
+    /// Of a model, with nothing asked for yet.
+    pub fn of(model: PathBuf) -> Opts {
+        Opts {
+            model,
+            output: None,
+            mix: None,
+            recipe: None,
+            tensor: Vec::new(),
+            target_bpw: None,
+            target_size: None,
+            imatrix: None,
+            imatrix_from: None,
+            dry_run: false,
+            verify: None,
+            max_kl: None,
+            min_top1: None,
+            chunks: None,
+            allow_fallback: false,
+            allow_requantize: false,
+            force: false,
+            json: false,
+            compute: ComputeOpts::default(),
+            files: FileOpts::default(),
         }
-        (None, Some(mix), _) => Recipe::of(mix),
-        (None, None, Some(given)) => Recipe::read(given)?,
-        (None, None, None) => return Err(Error::Invalid("--type is needed".into()).into()),
-    };
-    let rule =
-        |t: &String| Rule::parse(t).map_err(|e| Error::Invalid(format!("--tensor {t}: {e}")));
-    let mut rules = opts.tensor.iter().map(rule).collect::<EngineResult<Vec<Rule>>>()?;
-    rules.append(&mut recipe.rules);
-    recipe.rules = rules;
-    Ok(recipe)
+    }
+
+    /// The recipe that is asked for. One that has to fit a size is looked for here.
+    pub fn asked(
+        &self,
+        work: &Work,
+        importance: Option<&Importance>,
+        control: &Control,
+        on: On<'_>,
+    ) -> Result<Recipe> {
+        let goal = self.target_bpw.map(Goal::Bits).or(self.target_size.map(Goal::Bytes));
+        let mut recipe = match (goal, self.mix, &self.recipe) {
+            (Some(goal), ..) => fit::fit(work, goal, importance, control, on)?,
+            (None, Some(mix), _) => Recipe::of(mix),
+            (None, None, Some(given)) => Recipe::read(given)?,
+            (None, None, None) => return Err(Error::Invalid("--type is needed".into()).into()),
+        };
+        let rule =
+            |t: &String| Rule::parse(t).map_err(|e| Error::Invalid(format!("--tensor {t}: {e}")));
+        let mut rules = self.tensor.iter().map(rule).collect::<EngineResult<Vec<Rule>>>()?;
+        rules.append(&mut recipe.rules);
+        recipe.rules = rules;
+        Ok(recipe)
+    }
+
+    /// Where the result would stand.
+    pub fn out(&self, recipe: &Recipe) -> PathBuf {
+        self.output.clone().unwrap_or_else(|| default_name(&self.model, recipe.mix.name))
+    }
+
+    /// The plan of a recipe.
+    pub fn plan<'a>(
+        &self,
+        work: &'a Work,
+        recipe: &Recipe,
+        importance: Option<&'a Importance>,
+    ) -> Result<Plan<'a>> {
+        let out = self.out(recipe);
+        let container = container(&out, recipe.mix.base)?;
+        work.plan(recipe, &out, container, importance)
+    }
+
+    /// What is wrong with rounding what was rounded before, unless that is accepted.
+    pub fn again(&self, plan: &Plan<'_>) -> Option<String> {
+        preview::requantized(plan.work, &plan.items).filter(|_| !self.allow_requantize)
+    }
+
+    /// What a plan may not be written for before it is accepted.
+    pub fn refused(&self, plan: &Plan<'_>, preview: &Preview) -> Option<String> {
+        self.again(plan).or_else(|| preview.objection().filter(|_| !self.allow_fallback))
+    }
 }
 
 /// The matrix that the options name or have made.
@@ -264,11 +320,11 @@ fn trial(
     control: &Control,
     console: &Console,
 ) -> Result<Option<Evidence>> {
-    let Some(text) = &opts.verify else { return Ok(None) };
+    let Some(file) = &opts.verify else { return Ok(None) };
     let mut progress = Progress::new("trying it", console);
     let made = pool.install(|| plan.trial(control, &mut |n, of| progress.set(n, of)))?;
     progress.clear();
-    Ok(Some(verify(opts, plan, &made, text, control, console)?))
+    Ok(Some(verify(opts, plan, &made, file, control, console)?))
 }
 
 /// The source's model and the other on a text, in lock-step.
@@ -276,30 +332,10 @@ fn verify(
     opts: &Opts,
     plan: &Plan<'_>,
     made: &Checkpoint,
-    text: &Path,
+    file: &Path,
     control: &Control,
     console: &Console,
 ) -> Result<Evidence> {
-    if plan.carried.ids.is_some() {
-        let what = "--verify: tokens are renumbered in this container; use compare";
-        return Err(Error::Invalid(what.into()).into());
-    }
-    let kernels = plan.work.kernels;
-    let ckpt = &plan.work.ckpt;
-    let how = Load { kernels, exact: opts.compute.exact, tokenizer: opts.files.tokenizer() };
-    let source = Opened { model: Model::load(ckpt, how)?, ckpt: ckpt.clone(), kernels };
-    // The result's tokenizer is in the file, or is the source's: beside it, it has no name yet.
-    let own = made.meta.get("tokenizer.ggml.model").is_some();
-    let named = match own {
-        true => None,
-        false => opts.files.tokenizer.clone().or_else(|| {
-            super::rewrite::vocab::bin::beside(&ckpt.path).or_else(|| Some(ckpt.path.clone()))
-        }),
-    };
-    let tokenizer = LoadOptions { path: named.as_deref(), pre: None };
-    let made = Model::load(made, Load { kernels, exact: opts.compute.exact, tokenizer })?;
-    let text = Text::of(&source, &opts::read_file(text)?, 512, opts.chunks)?;
-    let pair = Pair { a: &source.model, b: &made, compute: &opts.compute };
     let mut progress = Progress::new("comparing", console);
-    Ok(pair.measure(&text, 5, control, &mut |n, of| progress.set(n, of))?)
+    plan.evidence(opts, made, &text(file)?, control, &mut |n, of| progress.set(n, of))
 }

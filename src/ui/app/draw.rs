@@ -40,6 +40,7 @@ impl App {
         let mut cursor = match (self.page, &mut self.chat) {
             (Page::Models, _) => self.models.draw(body, buf, &theme),
             (Page::Tab(Tab::Inspect), _) => self.inspect.draw(body, buf, &theme),
+            (Page::Tab(Tab::Quantize), _) => self.quantize.draw(body, buf, &theme),
             (Page::Tab(Tab::Logs), _) => self.logs.draw(body, buf, &theme),
             (Page::Tab(_), Some((_, chat))) => chat.draw(body, buf, &theme),
             (Page::Tab(_), None) => None,
@@ -91,6 +92,7 @@ impl App {
         let left = area.right().saturating_sub(x);
         let title = |width: u16| match (self.page, &self.chat) {
             (Page::Tab(Tab::Inspect), _) => self.inspect.title(width),
+            (Page::Tab(Tab::Quantize), _) => self.quantize.title(),
             (Page::Models, None) => self.machine.clone(),
             (_, Some((_, chat))) => chat.title(width),
             _ => String::new(),
@@ -109,6 +111,7 @@ impl App {
         let (text, role) = match (self.page, &self.chat) {
             (Page::Models, _) => self.models.status(),
             (Page::Tab(Tab::Inspect), _) => self.inspect.status(),
+            (Page::Tab(Tab::Quantize), _) => self.quantize.status(),
             (Page::Tab(Tab::Logs), _) => self.logs.status(),
             (Page::Tab(_), Some((_, chat))) => chat.status(area.width),
             (Page::Tab(_), None) => (String::new(), Role::Dim),

@@ -12,6 +12,7 @@ use ratatui::layout::Rect;
 
 use crate::conversation::file::Saved;
 use crate::engine::service::{Command, SessionId};
+use crate::tools::opts::ComputeOpts;
 use crate::ui::jobs::Owner;
 use crate::ui::keymap::{self, Focus, Keymap, Now};
 use crate::ui::logring::Ring;
@@ -22,6 +23,7 @@ use crate::ui::screens::chat::{Chat, Start};
 use crate::ui::screens::inspect::Inspect;
 use crate::ui::screens::logs::Logs;
 use crate::ui::screens::models::{self, Models, Want};
+use crate::ui::screens::quantize::Quantize;
 use crate::ui::screens::{Screen, Tab};
 use crate::ui::theme::Theme;
 
@@ -90,8 +92,11 @@ pub struct App {
     chat: Option<(SessionId, Chat)>,
     models: Models,
     inspect: Inspect,
+    quantize: Quantize,
     logs: Logs,
     help: Option<Help>,
+    /// How it ends as soon as no file is half written.
+    leaving: Option<Exit>,
     notice: Option<Notice>,
     now: Duration,
 }
@@ -110,6 +115,9 @@ impl App {
         // The first message is sent once.
         base.prompt = None;
         let mut inspect = Inspect::new(around.models.file.clone());
+        let compute =
+            ComputeOpts { threads: start.threads, exact: start.exact, ..ComputeOpts::default() };
+        let quantize = Quantize::new(around.models.file.clone(), compute);
         let mut models = Models::new(around.models);
         let mut page = Page::Tab(Tab::Chat);
         let chat = if talk {
@@ -140,8 +148,10 @@ impl App {
             chat,
             models,
             inspect,
+            quantize,
             logs: Logs::new(around.ring),
             help: None,
+            leaving: None,
             notice,
             now: Duration::ZERO,
         };
@@ -186,6 +196,7 @@ impl App {
             }
             Msg::Job(id, told) => match id.owner {
                 Owner::Models | Owner::Name => self.models.told(id, told),
+                Owner::Quantize => self.quantize.told(id, told, &mut out),
                 _ => self.inspect.told(id, told, &mut out),
             },
             Msg::Talk(id, path) => self.talk(id, path, &mut out),
@@ -206,13 +217,32 @@ impl App {
             Msg::InputGone => out.push(Effect::Quit(Exit::HungUp)),
             Msg::Signal(exit) => out.push(Effect::Quit(exit)),
         }
+        self.hold(&mut out);
         out
+    }
+
+    /// A file that is being written goes before the program does; asked again, it ends at once.
+    fn hold(&mut self, out: &mut Vec<Effect>) {
+        let quit = out.iter().position(|e| matches!(e, Effect::Quit(_)));
+        match quit {
+            Some(at) if self.quantize.is_writing() && self.leaving.is_none() => {
+                if let Effect::Quit(exit) = out.remove(at) {
+                    self.leaving = Some(exit);
+                }
+                self.quantize.interrupt();
+            }
+            None if !self.quantize.is_writing() => {
+                out.extend(self.leaving.take().map(Effect::Quit))
+            }
+            _ => {}
+        }
     }
 
     fn time(&mut self, now: Duration, out: &mut Vec<Effect>) {
         self.now = now;
         self.notice.take_if(|n| n.until <= now);
         self.inspect.time(now, out);
+        self.quantize.time(now);
         if let Some((_, chat)) = &mut self.chat {
             chat.time(now);
         }
@@ -226,6 +256,7 @@ impl App {
         match self.page {
             Page::Models => self.models.paste(text),
             Page::Tab(Tab::Inspect) => self.inspect.paste(text, out),
+            Page::Tab(Tab::Quantize) => self.quantize.paste(text),
             Page::Tab(_) => {
                 if let Some((_, chat)) = &mut self.chat {
                     self.page = Page::Tab(Tab::Chat);
@@ -240,6 +271,7 @@ impl App {
         match (self.page, &self.chat) {
             (Page::Models, _) => self.models.situation(),
             (Page::Tab(Tab::Inspect), _) => self.inspect.situation(),
+            (Page::Tab(Tab::Quantize), _) => self.quantize.situation(),
             (Page::Tab(Tab::Logs), _) => self.logs.situation(),
             (Page::Tab(_), Some((_, chat))) => chat.situation(),
             (Page::Tab(_), None) => Now { focus: Focus::Library, ..Now::default() },
@@ -399,6 +431,7 @@ impl App {
             _ if !keymap::is_text(&key) => {}
             (Page::Models, _) => self.models.key(key),
             (Page::Tab(Tab::Inspect), _) => self.inspect.key(key, out),
+            (Page::Tab(Tab::Quantize), _) => self.quantize.key(key),
             (Page::Tab(Tab::Logs), _) => self.logs.key(key),
             _ => {}
         }
@@ -414,10 +447,14 @@ impl App {
                 _ => self.models.act(action, out),
             },
             (Page::Tab(Tab::Inspect), _) => self.inspect.act(action, out),
+            (Page::Tab(Tab::Quantize), _) if action == Action::Back => {
+                return self.go(Tab::Chat, out);
+            }
+            (Page::Tab(Tab::Quantize), _) => self.quantize.act(action, out),
             (Page::Tab(Tab::Logs), _) => self.logs.act(action, out),
             (Page::Tab(_), _) => {}
         }
-        match self.models.take_want() {
+        match self.models.take_want().or_else(|| self.quantize.take_want()) {
             Some(Want::Inspect(path)) => {
                 self.inspect.open(path, out);
                 self.page = Page::Tab(Tab::Inspect);
@@ -482,6 +519,12 @@ impl App {
                 }
                 self.page = Page::Tab(tab);
             }
+            (Tab::Quantize, _) => {
+                if let (true, Some((_, chat))) = (self.quantize.is_empty(), &self.chat) {
+                    self.quantize.open(chat.path().to_owned(), out);
+                }
+                self.page = Page::Tab(tab);
+            }
             _ => self.page = Page::Tab(tab),
         }
     }
@@ -493,6 +536,7 @@ impl App {
             (Page::Tab(Tab::Chat), Some((_, chat))) => return chat.act(Action::Interrupt, out),
             (Page::Models, _) if self.models.interrupt() => return,
             (Page::Tab(Tab::Inspect), _) if self.inspect.interrupt() => return,
+            (Page::Tab(Tab::Quantize), _) if self.quantize.interrupt() => return,
             (_, Some((_, chat))) if busy(chat) => return chat.act(Action::Interrupt, out),
             _ => {}
         }

@@ -8,6 +8,7 @@ mod screens;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::msg::Action;
+use super::screens::quantize::Step;
 
 pub use parse::{Problem, unknown};
 pub use rows::Binding;
@@ -54,6 +55,8 @@ pub enum Focus {
     Play,
     /// The log.
     Logs,
+    /// The wizard.
+    Wizard,
     /// A screen with nothing on it.
     Nothing,
 }
@@ -77,7 +80,7 @@ impl Focus {
 
     /// Whether it is a list.
     fn is_list(self) -> bool {
-        self.is_inspector() || matches!(self, Focus::Library | Focus::Logs)
+        self.is_inspector() || matches!(self, Focus::Library | Focus::Logs | Focus::Wizard)
     }
 
     /// Whether letters are text.
@@ -111,7 +114,7 @@ type Named = (Place, &'static str, &'static str);
 
 impl Place {
     /// All that have rows, in the order of the help.
-    const ALL: [Named; 26] = [
+    const ALL: [Named; 27] = [
         (Place::In(Focus::Composer), "Message", "message"),
         (Place::In(Focus::Transcript), "Conversation", "conversation"),
         (Place::In(Focus::Rivals), "Alternatives", "alternatives"),
@@ -131,6 +134,7 @@ impl Place {
         (Place::In(Focus::Detail), "A row's details", "detail"),
         (Place::In(Focus::Play), "Playground", "playground"),
         (Place::In(Focus::Logs), "Logs", "logs"),
+        (Place::In(Focus::Wizard), "Quantize", "quantize"),
         (Place::In(Focus::Nothing), "Nothing", "nothing"),
         (Place::Inspector, "Inspector", "inspector"),
         (Place::List, "Lists", "lists"),
@@ -205,6 +209,16 @@ pub struct Now {
     pub switches: bool,
     /// There is a pane beside this one.
     pub panes: bool,
+    /// The wizard's step.
+    pub wizard: Option<Step>,
+    /// Tensors fall back to other types.
+    pub fallbacks: bool,
+    /// The model is quantized already.
+    pub again: bool,
+    /// A file would be replaced.
+    pub replaces: bool,
+    /// Other recipes are proposed.
+    pub better: bool,
 }
 
 /// A key, with what is held down.

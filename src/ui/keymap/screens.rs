@@ -4,7 +4,8 @@ use ratatui::crossterm::event::KeyCode::{Backspace, Down, Enter, Esc, Left, Righ
 
 use super::rows::{Binding, NEVER, alt, c, ctrl, on, row};
 use super::{Focus, Place};
-use crate::ui::msg::{Action, Switch, View};
+use crate::ui::msg::{Accept, Action, Switch, View};
+use crate::ui::screens::quantize::Step;
 use crate::ui::widgets::composer::Edit;
 use Place::In;
 
@@ -28,6 +29,63 @@ pub(super) const ROWS: &[Binding] = &[
     // ---- the log
     row(In(Focus::Logs), &[c('l')], Action::Level, "only lines of a level, or worse", |n| {
         n.filters.then_some("level")
+    }),
+    // ---- the wizard
+    row(In(Focus::Wizard), &[on(Enter)], Action::Open, "the step's work; the next step", |n| {
+        n.enter
+    }),
+    row(In(Focus::Wizard), &[c('f')], Action::Accept(Accept::Fallbacks), "accept fallbacks", |n| {
+        n.fallbacks.then_some("accept fallbacks")
+    }),
+    row(
+        In(Focus::Wizard),
+        &[c('r')],
+        Action::Accept(Accept::Requantize),
+        "accept rounding again",
+        |n| n.again.then_some("accept rounding"),
+    ),
+    row(In(Focus::Wizard), &[c('R')], Action::Accept(Accept::Replace), "replace the file", |n| {
+        n.replaces.then_some("replace")
+    }),
+    row(In(Focus::Wizard), &[c(' ')], Action::Retype { alike: false }, "the next type", |n| {
+        (n.wizard == Some(Step::Preview)).then_some("type")
+    }),
+    row(In(Focus::Wizard), &[c('=')], Action::Retype { alike: true }, "all of its kind so", |n| {
+        (n.wizard == Some(Step::Preview)).then_some("all alike")
+    }),
+    row(In(Focus::Wizard), &[c('a')], Action::Better(0), "take a proposed recipe", |n| {
+        n.better.then_some("recipe")
+    }),
+    row(In(Focus::Wizard), &[c('b')], Action::Better(1), "take a proposed recipe", |n| {
+        n.better.then_some("recipe")
+    }),
+    row(In(Focus::Wizard), &[c('c')], Action::Better(2), "take a proposed recipe", |n| {
+        n.better.then_some("recipe")
+    }),
+    row(In(Focus::Wizard), &[c('d')], Action::Better(3), "take a proposed recipe", NEVER),
+    row(In(Focus::Wizard), &[c('t')], Action::Text, "the text to try it on", |n| {
+        (n.wizard == Some(Step::Evidence)).then_some("text")
+    }),
+    row(In(Focus::Wizard), &[c('m')], Action::Limit, "the most divergence allowed", |n| {
+        (n.wizard == Some(Step::Evidence)).then_some("limit")
+    }),
+    row(In(Focus::Wizard), &[c('o')], Action::OpenPath, "type the model, or the file", |n| match n
+        .wizard
+    {
+        Some(Step::Source) => Some("open path"),
+        Some(Step::Write) => Some("name"),
+        _ => None,
+    }),
+    row(
+        In(Focus::Wizard),
+        &[on(Backspace), c('[')],
+        Action::Part { next: false },
+        "the step before",
+        |n| (n.wizard != Some(Step::Source)).then_some("back"),
+    ),
+    row(In(Focus::Wizard), &[c(']')], Action::Part { next: true }, "the next step", NEVER),
+    row(In(Focus::Wizard), &[c('i')], Action::Inspect, "look into the model", |n| {
+        matches!(n.wizard, Some(Step::Source | Step::Verify)).then_some("inspect")
     }),
     // ---- a line being typed
     row(In(Focus::Field), &[on(Enter)], Action::FieldEnd { keep: true }, "that is it", |_| {

@@ -4,6 +4,7 @@ pub mod chat;
 pub mod inspect;
 pub mod logs;
 pub mod models;
+pub mod quantize;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -59,7 +60,7 @@ pub const TABS: &[TabRow] = &[
     row(Tab::Inspect, "Inspect", "Insp", true),
     row(Tab::Lens, "Lens", "Lens", false),
     row(Tab::Compare, "Compare", "Cmp", false),
-    row(Tab::Quantize, "Quantize", "Quant", false),
+    row(Tab::Quantize, "Quantize", "Quant", true),
     row(Tab::Pool, "Pool", "Pool", false),
     row(Tab::Logs, "Logs", "Log", true),
 ];

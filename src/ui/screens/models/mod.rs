@@ -319,7 +319,7 @@ impl Models {
 }
 
 /// A shell would have done this.
-fn expand(word: &str) -> PathBuf {
+pub(super) fn expand(word: &str) -> PathBuf {
     match (word.strip_prefix("~/"), std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(word),
