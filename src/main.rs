@@ -1,17 +1,16 @@
 //! Arguments in, exit code out. The only file that knows of process exit, signals and the log's
 //! subscriber.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
-use nine_tui::engine::format::DEMO;
+use nine_tui::conversation::store;
 use nine_tui::engine::kernels::{Isa, Kernels};
 use nine_tui::engine::model::Config;
 use nine_tui::engine::sampler::Params;
@@ -19,68 +18,23 @@ use nine_tui::engine::service::{self, Source};
 use nine_tui::engine::session::Setup;
 use nine_tui::engine::{self, Checkpoint};
 use nine_tui::llmfs::address;
+use nine_tui::tools::called::{ancestral, arguments};
 use nine_tui::tools::cli::{Bare, Cli, Command, Mode};
 use nine_tui::tools::console::{Color, Console};
 use nine_tui::tools::convert::Export;
+use nine_tui::tools::exit::{EXITS, engine_code, exit_code, stopped};
+use nine_tui::tools::places::Places;
 use nine_tui::tools::{
-    Control, Error, bench, chat, compare, convert, doctor, imatrix, info, nine_p, opts, perplexity,
-    quantize, run, serve, tokenize, write_report,
+    Control, Error, bench, chat, compare, completions, convert, doctor, imatrix, info, library, ls,
+    man, nine_p, opts, perplexity, quantize, replay, run, serve, sessions, tokenize, write_report,
 };
-use nine_tui::ui;
+use nine_tui::ui::app::Around;
+use nine_tui::ui::logring::Ring;
+use nine_tui::ui::screens::models;
+use nine_tui::ui::settings::Settings;
+use nine_tui::ui::theme::Palette;
+use nine_tui::{tools, ui};
 use signal_hook::consts::{SIGINT, SIGTERM};
-
-/// What the numbers mean that this program exits with. Printed by `help exit`.
-const EXITS: &[(u8, &str)] = &[
-    (0, "done"),
-    (1, "failed while running"),
-    (2, "wrong usage, or a screen asked for without a terminal"),
-    (3, "input not found or unreadable"),
-    (4, "not a model that can be parsed, or a damaged one"),
-    (5, "understood but not supported: architecture, type, tokenizer"),
-    (6, "a stated threshold was not met"),
-    (7, "would take more memory or disk than there is"),
-    (8, "network or address error"),
-    (9, "refused for safety"),
-    (129, "the terminal went away"),
-    (130, "Ctrl+C"),
-    (143, "SIGTERM"),
-];
-
-/// The one place where an error becomes an exit code.
-fn exit_code(error: &Error, control: &Control) -> u8 {
-    match error {
-        // Whoever reads our output has enough of it.
-        Error::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
-        Error::Output(_) | Error::Remote(_) => 1,
-        Error::Threshold(_) => 6,
-        Error::Network(_) => 8,
-        Error::Refused(_) => 9,
-        Error::Shared(e) => engine_code(e),
-        Error::Engine(engine::Error::Cancelled) => stopped(control).unwrap_or(1),
-        Error::Engine(e) => engine_code(e),
-    }
-}
-
-fn engine_code(error: &engine::Error) -> u8 {
-    use engine::Error as E;
-    match error {
-        E::Io { .. } | E::Missing { .. } => 3,
-        E::Malformed { .. } => 4,
-        E::Unsupported { .. } => 5,
-        E::TooLarge(_) => 7,
-        E::Invalid(_) => 2,
-        _ => 1,
-    }
-}
-
-/// The exit code of a signal that ended the work.
-fn stopped(control: &Control) -> Option<u8> {
-    match (control.finish.is_raised(), control.cancel.is_raised()) {
-        (true, _) => Some(143),
-        (_, true) => Some(130),
-        _ => None,
-    }
-}
 
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var(name).ok();
@@ -111,7 +65,7 @@ fn main() -> ExitCode {
         verbose: cli.common.verbose,
     };
     let control = Control::default();
-    let done = log(&cli, &console).and_then(|()| dispatch(cli, &control, &console));
+    let done = log(&cli, &console).and_then(|ring| dispatch(cli, ring, &control, &console));
     let code = match done {
         Ok(code) => stopped(&control).unwrap_or(code),
         Err(e) => {
@@ -123,45 +77,6 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
-}
-
-/// The name of the ancestor's file server: called by it, the program is that.
-const LLMFS: &str = "llmfs";
-
-/// The ancestor's tool for files: likewise.
-const EXPORT: &str = "export";
-
-fn called_llmfs(program: &OsStr) -> bool {
-    Path::new(program).file_stem() == Some(OsStr::new(LLMFS))
-}
-
-/// The command line; where the program's name is the ancestor's, `serve llmfs` put in, and its
-/// letter for the name of the post.
-fn arguments(mut args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let Some(program) = args.next() else { return Vec::new() };
-    let mut all = vec![program];
-    if Path::new(&all[0]).file_stem() == Some(OsStr::new(EXPORT)) {
-        all.push(EXPORT.into());
-    }
-    if !called_llmfs(&all[0]) {
-        all.extend(args);
-        return all;
-    }
-    all.extend(["serve".into(), LLMFS.into()]);
-    all.extend(args.map(|arg| if arg == "-s" { "--srv".into() } else { arg }));
-    all
-}
-
-/// The ancestor loads what stands in its own folder, unless another is named.
-fn ancestral(mut cli: Cli) -> Cli {
-    let called = std::env::args_os().next().is_some_and(|program| called_llmfs(&program));
-    if let Some(Command::Serve(opts)) = &mut cli.command
-        && called
-        && opts.doors.models.is_empty()
-    {
-        opts.doors.models.push(".".into());
-    }
-    cli
 }
 
 /// Where services of this user are posted.
@@ -225,6 +140,11 @@ fn complain(console: &Console, text: &str) {
     let _ = writeln!(io::stderr().lock(), "{head} {text}");
 }
 
+/// Where settings and conversations are kept.
+fn places() -> Places {
+    Places::new(|name| std::env::var_os(name))
+}
+
 /// Whether there is somebody to look at a screen.
 fn terminals() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
@@ -232,24 +152,38 @@ fn terminals() -> bool {
 
 /// Where the engine's log goes: a file, or standard error with `-v`, which a screen would not
 /// survive.
-fn log(cli: &Cli, console: &Console) -> Result<(), Error> {
+fn log(cli: &Cli, console: &Console) -> Result<Ring, Error> {
     use tracing_subscriber::filter::LevelFilter;
+    use tracing_subscriber::prelude::*;
     let common = &cli.common;
-    let screen = cli.command.is_none() && cli.bare.mode.is_none() && terminals();
+    let screen = cli.command.is_none() && cli.bare.mode.is_none() && !cli.bare.plain && terminals();
     let level = match common.verbose {
         0 | 1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    if let Some(path) = &common.log {
+    let file = |path: &PathBuf| {
         let file = File::options().create(true).append(true).open(path);
-        let file = file.map_err(|e| engine::Error::io(path, e))?;
-        log.with_ansi(false).with_writer(Mutex::new(file)).init();
-    } else if common.verbose > 0 && !common.quiet && !screen {
+        file.map_err(|e| Error::from(engine::Error::io(path, e)))
+    };
+    if screen {
+        // Its screen shows it; the file is what is left of it afterwards.
+        let ring = match (&common.log, Places::new(|name| std::env::var_os(name)).state) {
+            (Some(path), _) => file(path).map(|_| Ring::with_file(path.clone()))?,
+            (None, Some(state)) => Ring::with_file(state.join("log")),
+            (None, None) => Ring::default(),
+        };
+        let layer = ring.clone().with_filter(level);
+        tracing_subscriber::registry().with(layer).init();
+        return Ok(ring);
+    }
+    if let Some(path) = &common.log {
+        log.with_ansi(false).with_writer(Mutex::new(file(path)?)).init();
+    } else if common.verbose > 0 && !common.quiet {
         log.with_ansi(console.err_color).with_writer(io::stderr).without_time().init();
     }
-    Ok(())
+    Ok(Ring::default())
 }
 
 /// SIGINT stops the work, SIGTERM ends it after the token; the second of a kind, or one while
@@ -271,18 +205,25 @@ fn watch_signals(control: &Control) {
     });
 }
 
-fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error> {
+fn dispatch(cli: Cli, ring: Ring, control: &Control, console: &Console) -> Result<u8, Error> {
     // Not locked: the screen has threads that give the terminal back.
     let out = &mut io::stdout();
     match cli.command {
-        None => return bare(cli.bare, control, console, out),
+        None => return bare(cli.bare, ring, control, console, out),
         Some(Command::Help { topic }) => return help(topic.as_deref(), out),
         Some(Command::Version { json }) => version(json, out)?,
+        Some(Command::Completions(opts)) => completions::print(&opts, Cli::command(), out)?,
+        Some(Command::Man(opts)) => man::print(&opts, Cli::command(), out)?,
         Some(command) => {
             watch_signals(control);
             match command {
                 Command::Run(opts) => drop(run::print(&opts, control, console, out)?),
-                Command::Chat(opts) => drop(chat::print(&opts, control, console, out)?),
+                Command::Chat(opts) => {
+                    // What such a terminal is for: a line of text after another.
+                    let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
+                    let opts = chat::Opts { plain: opts.plain || (dumb && terminals()), ..opts };
+                    chat::print(&opts, control, console, out)?;
+                }
                 Command::Info(opts) => {
                     write_report(out, &info::run(&opts, control, console)?, opts.json)?;
                 }
@@ -307,6 +248,16 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                     report.verdict()?;
                 }
                 Command::Export(what) => export(what, control, console, out)?,
+                Command::Sessions(opts) => {
+                    sessions::run(&opts, &places(), control)?.write(out, opts.json)?;
+                }
+                Command::Replay(opts) => {
+                    let report = replay::run(&opts, &places(), control, console)?;
+                    write_report(out, &report, opts.json)?;
+                    // A stated threshold: every token.
+                    return Ok(if report.same { 0 } else { 6 });
+                }
+                Command::Ls(opts) => write_report(out, &ls::run(&opts, control)?, opts.json)?,
                 Command::Bench(opts) => {
                     write_report(out, &bench::run(&opts, control, console)?, opts.json)?;
                 }
@@ -324,7 +275,7 @@ fn dispatch(cli: Cli, control: &Control, console: &Console) -> Result<u8, Error>
                     let user = std::env::var("USER").unwrap_or_else(|_| "none".into());
                     nine_p::run(&opts, &user, out)?;
                 }
-                Command::Version { .. } | Command::Help { .. } => {}
+                _ => {}
             }
         }
     }
@@ -376,15 +327,22 @@ fn surroundings() -> doctor::Surroundings {
 /// `nine-tui MODEL`: the screen on a terminal, else what 9ml would have done.
 fn bare(
     bare: Bare,
+    ring: Ring,
     control: &Control,
     console: &Console,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    // Alone on a terminal, the program opens on the model that it brings along.
-    let demo = || (bare.mode.is_none() && terminals()).then(|| PathBuf::from(DEMO));
-    let Some(model) = bare.model.clone().or_else(demo) else { return no_model(console) };
+    let Some(model) = bare.model.clone() else {
+        if bare.plain && terminals() {
+            return plain(bare, control, console, out);
+        }
+        // Alone on a terminal, the program shows what models there are.
+        let alone = bare.mode.is_none() && terminals();
+        return if alone { screen(bare, None, ring, console) } else { no_model(console) };
+    };
     let mode = match bare.mode {
         Some(mode) => Some(mode),
+        None if bare.plain => Some(Mode::Chat),
         None if terminals() => None,
         None if bare.serve.is_some() => {
             let what = "the screen needs a terminal; without one: nine-tui serve llmfs MODEL";
@@ -401,7 +359,7 @@ fn bare(
         }
     };
     match mode {
-        None => screen(bare, model, console),
+        None => screen(bare, Some(model), ring, console),
         Some(mode) => {
             watch_signals(control);
             match mode {
@@ -413,15 +371,73 @@ fn bare(
     }
 }
 
+/// `--plain` without a model: a list of them, and a question.
+fn plain(
+    bare: Bare,
+    control: &Control,
+    console: &Console,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let opts = ls::Opts { pattern: None, models: bare.go.file.models.clone(), json: false };
+    let models = ls::run(&opts, control)?.models;
+    let Some(model) = tools::plain::choose(&models, &mut io::stdin().lock(), out)? else {
+        return Ok(0);
+    };
+    watch_signals(control);
+    chat::print(&bare.chat(model), control, console, out)?;
+    Ok(0)
+}
+
 /// The screen. What can be refused before the terminal is taken is refused before.
-fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
+fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> Result<u8, Error> {
     let go = bare.go;
-    let ckpt = go.file.open(&model)?;
-    Config::read(&ckpt)?;
+    let places = places();
+    let settings = places.config.as_deref().map(Settings::read).unwrap_or_default();
+    let resume = match &bare.resume {
+        Some(word) => {
+            let folder = places.sessions.clone().unwrap_or_default();
+            Some(store::open(&folder, word)?)
+        }
+        None => None,
+    };
+    // A conversation of before goes on with its own model, unless another one is named.
+    let of_before = || resume.as_ref().map(|(_, s)| PathBuf::from(&s.header.model.path));
+    let (mut path, mut inspect) = (PathBuf::new(), None);
+    if let Some(word) = model.or_else(of_before) {
+        let found = go.file.find(&word)?;
+        let ckpt = go.file.open(&word)?;
+        match Config::read(&ckpt) {
+            Ok(_) => path = found,
+            // What cannot be talked to can be looked into.
+            Err(e @ engine::Error::Unsupported { .. }) => {
+                inspect =
+                    Some((found, format!("not run by this build: {}", short(&e, &ckpt.path))));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
     let (compute, context) = (&go.compute, &go.context);
     let text = |given: &Option<String>| given.as_deref().map(opts::read_text).transpose();
+    let state = places.state.clone();
+    let seen = state.as_ref().map(|s| s.join("seen"));
+    let kernels = compute.kernels()?;
+    let around = Around {
+        models: models::Start {
+            places: library::places(&go.file.models, |name| std::env::var_os(name)),
+            file: go.file.clone(),
+            first_run: state.filter(|s| !s.join("seen").exists()).map(|s| {
+                let home = std::env::home_dir();
+                library::tilde(&s, home.as_deref())
+            }),
+        },
+        ring,
+        machine: machine(kernels, compute.threads()),
+        mouse: settings.mouse.unwrap_or(true),
+        problems: settings.problems,
+        inspect,
+    };
     let options = ui::Options {
-        source: Source { path: model, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
+        source: Source { path, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
         setup: Setup {
             // Without a seed the screen picks another one for each reply, and shows it.
             params: Params { seed: go.sample.seed, ..go.sample.params() },
@@ -430,16 +446,21 @@ fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
             stop: go.sample.stop.clone(),
             top: bare.top,
         },
-        config: service::Config {
-            kernels: compute.kernels()?,
-            threads: compute.threads(),
-            exact: compute.exact,
-        },
+        config: service::Config { kernels, threads: compute.threads(), exact: compute.exact },
         system: text(&bare.system)?,
         prompt: text(&go.prompt)?,
         max: go.sample.steps.unwrap_or(0),
-        ascii: bare.ascii,
-        color: console.out_color,
+        ascii: bare.ascii || settings.ascii,
+        palette: match console.out_color {
+            true => settings.palette.unwrap_or(Palette::Sixteen),
+            false => Palette::None,
+        },
+        colour: settings.colour.unwrap_or_default(),
+        keys: Arc::new(settings.keys),
+        sessions: places.sessions.filter(|_| settings.keep.unwrap_or(true) && !bare.no_keep),
+        resume: resume.map(|(path, saved)| (path, Box::new(saved))),
+        around,
+        seen,
     };
     let handle = service::Handle::start(options.config);
     // Kept until the screen ends: then the server ends too.
@@ -472,7 +493,24 @@ fn screen(bare: Bare, model: PathBuf, console: &Console) -> Result<u8, Error> {
     }
 }
 
-/// What `nine-tui` alone says: how to begin, and with which of the files here.
+/// An error without the file that it begins with.
+fn short(e: &engine::Error, path: &Path) -> String {
+    let text = e.to_string();
+    text.strip_prefix(&format!("{}: ", path.display())).map(str::to_owned).unwrap_or(text)
+}
+
+/// What computes here, and how much memory is free.
+fn machine(kernels: Kernels, threads: usize) -> String {
+    let cores = match threads {
+        1 => "1 thread".to_owned(),
+        n => format!("{n} threads"),
+    };
+    let free = library::free_memory().map(nine_tui::tools::console::bytes);
+    let free = free.map_or(String::new(), |free| format!(" · {free} free"));
+    format!("CPU {} · {cores}{free}", kernels.isa().name())
+}
+
+/// What `nine-tui` without a terminal says: how to begin, and with which of the files here.
 fn no_model(console: &Console) -> Result<u8, Error> {
     complain(console, "no model given");
     let mut text = "usage: nine-tui MODEL [OPTIONS], or nine-tui COMMAND …; --help tells more; \

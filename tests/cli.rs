@@ -101,6 +101,7 @@ fn the_help_of_every_command_is_what_was_agreed() {
         &["convert", "--help"],
         &["compare", "--help"],
         &["imatrix", "--help"],
+        &["ls", "--help"],
         &["help", "exit"],
     ] {
         let text = ok(args);

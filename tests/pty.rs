@@ -22,6 +22,9 @@ use nine_tui::engine::service::{Command, Config, Event, Prompt, SessionId, Sourc
 use nine_tui::engine::session::{Piece, Setup, Stats, Stop};
 use nine_tui::llmfs::Addr;
 use nine_tui::llmfs::p9::Client;
+use nine_tui::ui::app::Around;
+use nine_tui::ui::screens::chat::Colour;
+use nine_tui::ui::theme::Palette;
 use nine_tui::ui::{Engine, Options, run_with};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
@@ -183,8 +186,18 @@ fn modes(master: &dyn MasterPty) -> String {
 
 fn clean(command: &mut CommandBuilder) {
     command.env("TERM", "xterm-256color");
+    // Nothing of the person who runs the tests is looked at or written.
+    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pty-home");
+    std::fs::create_dir_all(&home).expect("a home folder");
+    for name in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
+        command.env(name, &home);
+    }
     for name in ["NO_COLOR", "RUST_BACKTRACE", "COLUMNS", "LINES"] {
         command.env_remove(name);
+    }
+    // The user's own settings and conversations are none of a test's business.
+    for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+        command.env(name, concat!(env!("CARGO_TARGET_TMPDIR"), "/pty"));
     }
 }
 
@@ -219,11 +232,14 @@ fn a_prompt_streams_a_knob_turns_a_reply_stops_and_the_terminal_comes_back() {
 }
 
 #[test]
-fn alone_it_opens_on_the_demo_model_which_writes_a_story() {
+fn alone_it_lists_the_models_and_the_demo_model_writes_a_story() {
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_nine-tui"));
     command.args(["-t", "0"]);
     clean(&mut command);
     let mut pty = Pty::start(command, 120, 36);
+    pty.until_text("Models on this machine");
+    pty.until_text("looked in");
+    pty.press("\r");
     pty.until_text("○ ready");
     pty.press("Once upon a time\r");
     pty.until_text("there was a");
@@ -265,6 +281,52 @@ fn what_is_on_the_screen_is_files_beside_it_and_the_server_ends_with_it() {
     assert_eq!(pty.ended(), 143);
     pty.assert_given_back();
     assert!(!dir.path().join("llm").exists(), "the socket went with the program");
+}
+
+#[test]
+fn a_file_is_looked_into_and_talked_to_afterwards() {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_nine-tui"));
+    command.args(["-t", "0"]);
+    clean(&mut command);
+    let mut pty = Pty::start(command, 120, 36);
+    pty.until_text("looked in");
+    pty.press("i");
+    pty.until_text("(Tensors)");
+    pty.press("/attn_v\r");
+    pty.until_text("no NaN");
+    pty.until_text("worst rows");
+    pty.press("]]]");
+    pty.until_text("(Tokenizer)");
+    pty.until_text("Playground");
+    pty.press("7");
+    pty.until_text("models in");
+    // Back to the list; the conversation is a key away.
+    pty.press("1");
+    pty.until_text("Models on this machine");
+    pty.press("\r");
+    pty.until_text("completion mode");
+    pty.press("\x03");
+    pty.until_text("again to quit");
+    pty.press("\x03");
+    assert_eq!(pty.ended(), 0);
+    pty.assert_given_back();
+}
+
+#[test]
+fn plain_lines_hold_no_command_for_the_terminal() {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_nine-tui"));
+    command.args(["--plain", "-t", "0", "-n", "30"]);
+    clean(&mut command);
+    let mut pty = Pty::start(command, 100, 30);
+    pty.until_text("q to quit:");
+    pty.press("1\r");
+    pty.until_text("you:");
+    pty.press("Once upon a time\r");
+    pty.until_text("model: ");
+    pty.until("the next question", |s| s.contents().matches("you:").count() == 2);
+    pty.press("/quit\r");
+    assert_eq!(pty.ended(), 0);
+    assert!(!pty.raw.contains(&0x1b), "{}", String::from_utf8_lossy(&pty.raw));
 }
 
 #[test]
@@ -333,6 +395,7 @@ fn pasted_lines_are_text_and_not_keys() {
 #[test]
 fn an_idle_screen_takes_no_time_and_draws_nothing() {
     let mut pty = Pty::program(&[]);
+    // Not the "already" of a model that is loading.
     pty.until_text("○ ready");
     let ticks = |pty: &Pty| -> u64 {
         [11, 12].iter().map(|n| pty.stat(*n).parse::<u64>().expect("ticks")).sum()
@@ -384,7 +447,8 @@ fn opened() -> Event {
 
 fn piece(text: &str) -> Event {
     let choice = Choice::default();
-    let piece = Piece { pos: 0, choice, text: text.into(), top_text: Vec::new() };
+    let (text, top_text) = (text.into(), Vec::new());
+    let piece = Piece { pos: 0, choice, text, top_text, rng: 1, secs: 0.001, forced: false };
     Event::Piece { id: 0, piece, used: 1 }
 }
 
@@ -404,7 +468,13 @@ fn beside(name: &str, script: Script, look: fn(&mut Pty)) {
             prompt: None,
             max: 0,
             ascii: false,
-            color: true,
+            palette: Palette::Sixteen,
+            colour: Colour::Off,
+            keys: Default::default(),
+            sessions: None,
+            resume: None,
+            around: Around::default(),
+            seen: None,
         };
         let exit = run_with(options, &Fake { script, events, receiver }).expect("a terminal");
         std::process::exit(exit.code().unwrap_or(99).into());

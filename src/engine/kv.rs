@@ -12,7 +12,10 @@ use super::kernels::attend::{BLOCK, Numbers, Q8_GROUP, Q8_KEYS, Q8_VALUES};
 use super::quant;
 
 /// How keys and values are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum KvType {
     /// 32 bits.
     #[default]

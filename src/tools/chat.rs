@@ -14,6 +14,7 @@ use super::generate::{
     self, End, Line, Listener, ModelName, Printer, STEPS, Start, StreamFormat, Wanted,
 };
 use super::opts::{self, ComputeOpts, ContextOpts, FileOpts, SampleOpts};
+use super::plain::Sentences;
 use super::{Control, Error, Result, tokenize, write_report};
 use crate::engine::chat::{Role, Turn};
 use crate::engine::session::{Compute, FOLDED, Prompt, Session, Setup};
@@ -23,7 +24,7 @@ use crate::engine::{self};
 /// Options of `chat`.
 #[derive(Args, Clone, Debug)]
 pub struct Opts {
-    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
+    /// Model: a file, a folder, "demo", or a word for one that `ls` shows
     pub model: PathBuf,
     /// One message: TEXT, @FILE, or - for standard input [default: lines of a terminal, or - ]
     #[arg(
@@ -45,6 +46,9 @@ pub struct Opts {
         hide_env = true
     )]
     pub system: Option<String>,
+    /// Whole sentences, and who speaks: for screen readers and braille
+    #[arg(long, env = "NINE_PLAIN", hide_env = true)]
+    pub plain: bool,
     /// How replies are printed.
     #[command(flatten)]
     pub format: StreamFormat,
@@ -114,12 +118,13 @@ impl Messages for One {
 /// Lines of a terminal. While it waits, `control.waiting` is raised.
 pub struct Lines<'a> {
     control: &'a Control,
+    asks: &'static str,
 }
 
 impl Messages for Lines<'_> {
     fn next(&mut self) -> Result<Option<String>> {
         loop {
-            let _ = write!(std::io::stderr().lock(), "> ");
+            let _ = write!(std::io::stderr().lock(), "{}", self.asks);
             self.control.waiting.raise();
             let mut line = String::new();
             let read = std::io::stdin().lock().read_line(&mut line);
@@ -285,10 +290,18 @@ pub fn print(
         Some(text) => Some(opts::read_text(text)?),
         None => opts::piped_stdin()?.map(|m| m.trim_end_matches('\n').to_owned()),
     });
-    let mut lines = Lines { control };
+    let mut lines = Lines { control, asks: if opts.plain { "you: " } else { "> " } };
     let messages: &mut dyn Messages = if one.0.is_some() { &mut one } else { &mut lines };
-    let mut printer = Printer::new(out, &opts.format, console, false);
-    let report = run(opts, control, console, messages, &mut |line| printer.line(line))?;
+    let report = if opts.plain && !opts.format.json && !opts.format.jsonl {
+        let console = &Console { err_terminal: false, ..*console };
+        let speaker = if messages.live() { "model: " } else { "" };
+        let mut out = Sentences::new(out);
+        let mut printer = Printer::new(&mut out, &opts.format, console, false).speaker(speaker);
+        run(opts, control, console, messages, &mut |line| printer.line(line))?
+    } else {
+        let mut printer = Printer::new(out, &opts.format, console, false);
+        run(opts, control, console, messages, &mut |line| printer.line(line))?
+    };
     if opts.format.json {
         write_report(out, &report, true)?;
     }

@@ -7,8 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use super::console::Color;
 use super::serve::{self, Doors, What};
 use super::{
-    bench, chat, compare, convert, doctor, imatrix, info, nine_p, perplexity, quantize, run,
-    tokenize,
+    bench, chat, compare, completions, convert, doctor, imatrix, info, ls, man, nine_p, perplexity,
+    quantize, replay, run, sessions, tokenize,
 };
 
 /// What `-h` says last.
@@ -114,6 +114,19 @@ pub enum Command {
     /// 9ml's export: info, quantize, upgrade
     #[command(subcommand)]
     Export(convert::Export),
+    /// List saved conversations, or export one
+    #[command(after_help = AFTER)]
+    Sessions(sessions::Opts),
+    /// Make a saved conversation again, and name the first token that differs
+    #[command(after_help = AFTER)]
+    Replay(replay::Opts),
+    /// List the models on this machine
+    #[command(after_help = AFTER)]
+    Ls(ls::Opts),
+    /// Print a shell's completions
+    Completions(completions::Opts),
+    /// Print the manual, or write its pages into a folder
+    Man(man::Opts),
     /// Measure how fast models, kernels and this machine are
     #[command(after_help = AFTER)]
     Bench(bench::Opts),
@@ -151,7 +164,9 @@ pub enum Mode {
 /// `nine-tui MODEL`: the screen, or what 9ml's options ask for.
 #[derive(Args, Clone, Debug)]
 pub struct Bare {
-    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
+    /// Model: a GGUF, safetensors or llama2.c file, a folder, "demo", ollama:NAME,
+    /// hf:ORG/REPO:QUANT, or part of a name that `ls` shows
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
     pub model: Option<PathBuf>,
     /// No screen: `generate` as the command run, `chat` as chat
     #[arg(
@@ -177,9 +192,18 @@ pub struct Bare {
     /// Candidates that the screen shows beside each token
     #[arg(long, value_name = "K", default_value_t = 5, env = "NINE_TOP", hide_env = true)]
     pub top: usize,
+    /// No screen: a conversation in lines, for screen readers and braille
+    #[arg(long, env = "NINE_PLAIN", hide_env = true)]
+    pub plain: bool,
     /// Draw with ASCII only
     #[arg(long, env = "NINE_ASCII", hide_env = true)]
     pub ascii: bool,
+    /// Go on with a saved conversation: a name from `sessions`, its beginning, or a file
+    #[arg(long, value_name = "SESSION", env = "NINE_RESUME", hide_env = true)]
+    pub resume: Option<PathBuf>,
+    /// Write no conversation down
+    #[arg(long, env = "NINE_NO_KEEP", hide_env = true)]
+    pub no_keep: bool,
     /// Serve the same models and sessions as files: llmfs, over 9P2000
     #[arg(
         long,
@@ -208,7 +232,8 @@ impl Bare {
     /// As options of `chat`.
     pub fn chat(self, model: PathBuf) -> chat::Opts {
         let run::Go { prompt, format, sample, context, compute, file, .. } = self.go;
-        chat::Opts { model, prompt, system: self.system, format, sample, context, compute, file }
+        let (system, plain) = (self.system, self.plain);
+        chat::Opts { model, prompt, system, plain, format, sample, context, compute, file }
     }
 }
 

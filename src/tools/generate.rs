@@ -290,6 +290,7 @@ pub struct Printer<'a> {
     console: &'a Console,
     progress: Progress,
     echo: bool,
+    speaker: &'static str,
 }
 
 impl<'a> Printer<'a> {
@@ -301,7 +302,12 @@ impl<'a> Printer<'a> {
         echo: bool,
     ) -> Printer<'a> {
         let progress = Progress::new("reading the prompt", console);
-        Printer { out, format, console, progress, echo }
+        Printer { out, format, console, progress, echo, speaker: "" }
+    }
+
+    /// Says before each reply who speaks.
+    pub fn speaker(self, speaker: &'static str) -> Printer<'a> {
+        Printer { speaker, ..self }
     }
 
     /// Prints a line, at once.
@@ -318,7 +324,8 @@ impl<'a> Printer<'a> {
                 Line::Start(start) if self.echo => &start.prompt,
                 Line::Token(token) => &token.text,
                 Line::End(end) => &end.rest,
-                Line::Start(_) | Line::Progress { .. } => "",
+                Line::Start(_) => self.speaker,
+                Line::Progress { .. } => "",
             };
             self.out.write_all(self.console.safe(text).as_bytes())?;
             if matches!(line, Line::End(_)) {

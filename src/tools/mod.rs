@@ -7,23 +7,35 @@
 //! Tools know nothing of process exit, signals or escape sequences: that is `main`'s.
 
 pub mod bench;
+pub mod called;
 pub mod chat;
 pub mod cli;
 pub mod compare;
+pub mod completions;
 pub mod console;
 pub mod convert;
 pub mod doctor;
+pub mod exit;
+pub mod fuzzy;
 pub mod generate;
 pub mod imatrix;
 pub mod info;
+pub mod library;
+pub mod ls;
+pub mod man;
 pub mod nine_p;
 pub mod opts;
 pub mod perplexity;
+pub mod places;
+pub mod plain;
 pub mod progress;
 pub mod quantize;
+pub mod replay;
 pub mod rewrite;
 pub mod run;
 pub mod serve;
+pub mod sessions;
+pub mod tensor;
 pub mod tokenize;
 
 use std::fmt::Display;

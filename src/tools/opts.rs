@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use super::console::Console;
+use super::library;
 use crate::engine::format::{Format, OpenOptions};
 use crate::engine::kernels::{Isa, Kernels};
 use crate::engine::kv::KvType;
@@ -26,15 +27,26 @@ pub struct FileOpts {
     /// Pre-tokenizer (smollm, qwen2, llama-bpe …), instead of the one that the file names
     #[arg(long, value_name = "NAME", env = "NINE_PRE", hide_env = true)]
     pub pre: Option<String>,
+    /// Look for models in this folder too; repeatable
+    #[arg(long, value_name = "DIR", value_delimiter = ':', env = "NINE_MODELS", hide_env = true)]
+    pub models: Vec<PathBuf>,
     /// Read files into memory instead of mapping them
     #[arg(long, env = "NINE_NO_MMAP", hide_env = true)]
     pub no_mmap: bool,
 }
 
 impl FileOpts {
-    /// Parses a model's headers.
+    /// The file or folder that a user's word for a model names.
+    ///
+    /// # Errors
+    /// Where it names none, or several.
+    pub fn find(&self, model: &Path) -> Result<PathBuf> {
+        library::resolve(model, &self.models)
+    }
+
+    /// Parses the headers of the model that a word names.
     pub fn open(&self, model: &Path) -> Result<Checkpoint> {
-        Checkpoint::open_with(model, OpenOptions { map: !self.no_mmap })
+        Checkpoint::open_with(&self.find(model)?, OpenOptions { map: !self.no_mmap })
     }
 
     /// The tokenizer's part of the options.

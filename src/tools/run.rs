@@ -21,7 +21,7 @@ use crate::engine::{self};
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
 pub struct Opts {
-    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
+    /// Model: a file, a folder, "demo", or a word for one that `ls` shows
     pub model: PathBuf,
     /// Everything else.
     #[command(flatten)]

@@ -136,15 +136,54 @@ pub fn decode(tokenizer: &Tokenizer, ids: &[Token]) -> String {
     text + &detok.finish()
 }
 
-fn entry(tokenizer: &Tokenizer, id: Token) -> Entry {
-    let token_type = match tokenizer.kind(id) {
+/// The tokens that somebody means by some letters: the one of an id first, then those that are
+/// spelled so, or decode so, from the shortest on.
+///
+/// # Errors
+/// When it is cancelled.
+pub fn search(
+    tokenizer: &Tokenizer,
+    pattern: &str,
+    control: &Control,
+) -> engine::Result<Vec<Token>> {
+    let all = 0..tokenizer.len() as Token;
+    if pattern.is_empty() {
+        return Ok(all.collect());
+    }
+    let id = pattern.trim().parse::<Token>().ok().filter(|id| (*id as usize) < tokenizer.len());
+    // Vocabularies write a blank as a sign of their own; people type one.
+    let exact = pattern.chars().any(char::is_uppercase);
+    let fold = |s: &str| if exact { s.to_owned() } else { s.to_lowercase() };
+    let wanted = fold(pattern);
+    let mut found = Vec::new();
+    for token in all.filter(|t| Some(*t) != id) {
+        if token % 4096 == 0 {
+            control.check()?;
+        }
+        let spelled = tokenizer.spell(token);
+        let text = String::from_utf8_lossy(tokenizer.bytes(token));
+        if fold(&spelled).contains(&wanted) || fold(&text).contains(&wanted) {
+            found.push((spelled.chars().count(), token));
+        }
+    }
+    found.sort_unstable();
+    Ok(id.into_iter().chain(found.into_iter().map(|(_, t)| t)).collect())
+}
+
+/// The kind of a token in a word; `None` for ordinary text.
+pub fn kind(tokenizer: &Tokenizer, id: Token) -> Option<&'static str> {
+    match tokenizer.kind(id) {
         TokenKind::Normal => None,
         TokenKind::Unknown => Some("unknown"),
         TokenKind::Control => Some("control"),
         TokenKind::User => Some("user"),
         TokenKind::Unused => Some("unused"),
         TokenKind::Byte => Some("byte"),
-    };
+    }
+}
+
+fn entry(tokenizer: &Tokenizer, id: Token) -> Entry {
+    let token_type = kind(tokenizer, id);
     let bytes = tokenizer.bytes(id).to_vec();
     Entry { id, piece: tokenizer.spell(id), bytes, token_type }
 }

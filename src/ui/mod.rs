@@ -1,32 +1,44 @@
 //! The screen: state, keys, pixels. Talks to the engine by Command and Event only.
 
 pub mod app;
+pub mod clipboard;
+pub mod jobs;
+pub mod keeper;
 pub mod keymap;
+mod logged;
+pub mod logring;
 pub mod msg;
 pub mod overlays;
 pub mod screens;
+pub mod settings;
 pub mod terminal;
 pub mod theme;
 pub mod widgets;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Stdout};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event as Input};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 
+use crate::conversation::file::{self, Saved};
+use crate::conversation::store;
 use crate::engine::service::{Command, Config, Event, Handle, SessionId, Source};
 use crate::engine::session::Setup;
-use app::App;
+use app::{App, Around};
+use keeper::Keeper;
+use keymap::Keymap;
 use msg::{Effect, Msg};
-use screens::chat::Start;
+use screens::chat::{Colour, Start};
 use terminal::Guard;
-use theme::Theme;
+use theme::{Palette, Theme};
 
 pub use msg::Exit;
 
@@ -36,7 +48,8 @@ const FRAME: Duration = Duration::from_millis(33);
 /// What the screen starts with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The model.
+    /// The model; without its path the list of models is shown, and the rest of it holds for the
+    /// one that is chosen there.
     pub source: Source,
     /// How its session is made.
     pub setup: Setup,
@@ -50,8 +63,20 @@ pub struct Options {
     pub max: usize,
     /// Draw ASCII only.
     pub ascii: bool,
-    /// Draw in colour.
-    pub color: bool,
+    /// What the screens beside the conversation start with.
+    pub around: Around,
+    /// Where conversations are kept; none where they are not.
+    pub sessions: Option<PathBuf>,
+    /// A conversation of before to go on with, and its file.
+    pub resume: Option<(PathBuf, Box<Saved>)>,
+    /// Colours.
+    pub palette: Palette,
+    /// What tokens are told apart by.
+    pub colour: Colour,
+    /// The keys.
+    pub keys: Arc<Keymap>,
+    /// The file that tells later runs that the panel of the first one was seen.
+    pub seen: Option<PathBuf>,
 }
 
 /// The engine as the loop sees it.
@@ -105,6 +130,9 @@ pub fn run_with(options: Options, engine: &impl Engine) -> io::Result<Exit> {
     let guard = Guard::take()?;
     let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
     watch_keys(inputs_tx)?;
+    let (wake, woken) = bounded(1);
+    options.around.ring.wake(wake);
+    let talk = !options.source.path.as_os_str().is_empty();
     let start = Start {
         id: engine.new_id(),
         source: options.source,
@@ -114,14 +142,27 @@ pub fn run_with(options: Options, engine: &impl Engine) -> io::Result<Exit> {
         max: options.max,
         threads: options.config.threads,
         entropy: RandomState::new().hash_one(0u8),
+        exact: options.config.exact,
+        colour: options.colour,
+        keys: options.keys,
     };
-    let (app, effects) = App::new(start, Theme::new(options.color, options.ascii));
-    let channels = Channels { inputs, events };
-    let exit = Loop { app, engine, guard: &guard, since: Instant::now() }.run(
-        effects,
-        channels,
-        &mut terminal,
-    );
+    let theme = Theme::of(options.palette, options.ascii);
+    guard.mouse(options.around.mouse)?;
+    let (mut app, mut effects) = App::around(start, options.around, talk, theme);
+    if let Some((path, saved)) = options.resume {
+        effects.extend(app.resume(path, saved));
+    }
+    let keeper = Keeper::new(options.sessions.clone());
+    let folder = options.sessions;
+    let (told, tellings) = unbounded();
+    let channels = Channels { inputs, events, tellings, woken };
+    let seen = options.seen;
+    let exit =
+        Loop { app, engine, guard: &guard, told, seen, keeper, folder, since: Instant::now() }.run(
+            effects,
+            channels,
+            &mut terminal,
+        );
     engine.send(Command::Quit);
     drop(guard);
     match exit {
@@ -141,12 +182,23 @@ fn is_gone(e: &io::Error) -> bool {
 struct Channels {
     inputs: Receiver<Msg>,
     events: Receiver<Event>,
+    /// From jobs.
+    tellings: Receiver<Msg>,
+    /// From the log.
+    woken: Receiver<()>,
 }
 
 struct Loop<'a, E> {
     app: App,
     engine: &'a E,
     guard: &'a Guard,
+    /// Jobs' end of their channel.
+    told: Sender<Msg>,
+    seen: Option<PathBuf>,
+    /// Writes the conversation down.
+    keeper: Keeper,
+    /// Where conversations are kept.
+    folder: Option<PathBuf>,
     since: Instant,
 }
 
@@ -167,6 +219,11 @@ impl<E: Engine> Loop<'_, E> {
         loop {
             let at = self.since.elapsed();
             for msg in std::iter::once(Msg::Time(at)).chain(batch.drain(..)) {
+                match &msg {
+                    Msg::Engine(event) => logged::event(event),
+                    Msg::Job(id, told) => logged::told(id.owner, told),
+                    _ => {}
+                }
                 let effects = self.app.update(msg);
                 if let Some(exit) = self.perform(effects, terminal)? {
                     return Ok(exit);
@@ -198,6 +255,11 @@ impl<E: Engine> Loop<'_, E> {
                         Msg::EngineGone
                     }
                 },
+                recv(channels.tellings) -> told => match told {
+                    Ok(told) => told,
+                    Err(_) => continue,
+                },
+                recv(channels.woken) -> _ => Msg::Logged,
                 recv(timer) -> _ => break,
             };
             batch.push(msg);
@@ -205,11 +267,21 @@ impl<E: Engine> Loop<'_, E> {
             until = Some(until.map_or(frame, |u| u.min(frame)));
         }
         batch.extend(channels.events.try_iter().map(Msg::Engine));
+        batch.extend(channels.tellings.try_iter());
         batch.extend(channels.inputs.try_iter());
     }
 
+    /// Notes that the first run's panel was seen. Where that cannot be written, it comes again.
+    fn note_seen(&self) {
+        let Some(path) = &self.seen else { return };
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(e) = made.and_then(|()| std::fs::write(path, "")) {
+            tracing::warn!("{}: {e}", path.display());
+        }
+    }
+
     fn perform(
-        &self,
+        &mut self,
         effects: Vec<Effect>,
         terminal: &mut Terminal<CrosstermBackend<Stdout>>,
     ) -> io::Result<Option<Exit>> {
@@ -217,6 +289,43 @@ impl<E: Engine> Loop<'_, E> {
             match effect {
                 Effect::Engine(command) => self.engine.send(command),
                 Effect::Cancel(id) => self.engine.cancel(id),
+                Effect::Job(job) => {
+                    let told = self.told.clone();
+                    jobs::start(job, move |id, what| told.send(Msg::Job(id, what)).is_ok())?;
+                }
+                Effect::Talk(path) => {
+                    let effects = self.app.update(Msg::Talk(self.engine.new_id(), path));
+                    if let Some(exit) = self.perform(effects, terminal)? {
+                        return Ok(Some(exit));
+                    }
+                }
+                Effect::Copy(text) => {
+                    let way = clipboard::way(|name| std::env::var_os(name));
+                    let how = clipboard::copy(&text, &way, terminal.backend_mut())?;
+                    let n = text.chars().count();
+                    self.app.update(Msg::Say(format!("copied {n} characters by {how}")));
+                }
+                Effect::Keep(keep) => {
+                    if let Some(kept) = self.keeper.keep(keep) {
+                        self.app.update(Msg::Kept(kept));
+                    }
+                }
+                Effect::Sessions => {
+                    let list = self.folder.as_deref().map(store::list);
+                    self.app.update(Msg::Sessions(list.unwrap_or_default()));
+                }
+                Effect::Load(path) => {
+                    let msg = match file::read(&path) {
+                        Ok(saved) => Msg::Loaded(path, Box::new(saved)),
+                        Err(e) => Msg::Say(e.to_string()),
+                    };
+                    let effects = self.app.update(msg);
+                    if let Some(exit) = self.perform(effects, terminal)? {
+                        return Ok(Some(exit));
+                    }
+                }
+                Effect::Mouse(on) => self.guard.mouse(on)?,
+                Effect::Seen => self.note_seen(),
                 Effect::Redraw => redraw(terminal)?,
                 Effect::Suspend => {
                     self.guard.leave();
@@ -226,6 +335,9 @@ impl<E: Engine> Loop<'_, E> {
                 }
                 Effect::Quit(exit) => return Ok(Some(exit)),
             }
+        }
+        if let Some(kept) = self.keeper.flush() {
+            self.app.update(Msg::Kept(kept));
         }
         Ok(None)
     }
@@ -244,6 +356,7 @@ fn watch_keys(out: Sender<Msg>) -> io::Result<()> {
         loop {
             let msg = match event::read() {
                 Ok(Input::Key(key)) => Msg::Key(key),
+                Ok(Input::Mouse(mouse)) => Msg::Mouse(mouse),
                 Ok(Input::Paste(text)) => Msg::Paste(text),
                 Ok(Input::Resize(..)) => Msg::Resize,
                 Ok(_) => continue,

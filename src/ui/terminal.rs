@@ -7,8 +7,8 @@ use std::thread::{self, ThreadId};
 
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{
-    DisableBracketedPaste, EnableBracketedPaste, KeyboardEnhancementFlags,
-    PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+    DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
+    KeyboardEnhancementFlags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
 };
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -20,6 +20,8 @@ type Hook = Box<dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync>;
 /// Holds the terminal: raw, alternate screen, pastes in brackets. Dropping it gives it back.
 pub struct Guard {
     taken: Arc<AtomicBool>,
+    /// Whether the mouse is taken too, while the terminal is.
+    mouse: AtomicBool,
 }
 
 impl Guard {
@@ -27,7 +29,8 @@ impl Guard {
     /// message is printed. A panic of any other thread leaves the screen alone: it is still drawn
     /// on, and a message in the middle of it would help nobody.
     pub fn take() -> io::Result<Guard> {
-        let guard = Guard { taken: Arc::new(AtomicBool::new(false)) };
+        let guard =
+            Guard { taken: Arc::new(AtomicBool::new(false)), mouse: AtomicBool::new(false) };
         guard.enter()?;
         let (ours, taken) = (thread::current().id(), Arc::clone(&guard.taken));
         let before: Hook = std::panic::take_hook();
@@ -46,7 +49,17 @@ impl Guard {
             EnterAlternateScreen,
             EnableBracketedPaste,
             PushKeyboardEnhancementFlags(keys)
-        )
+        )?;
+        self.mouse(self.mouse.load(Ordering::Acquire))
+    }
+
+    /// Takes the mouse, or leaves it to the terminal.
+    pub fn mouse(&self, ours: bool) -> io::Result<()> {
+        match (self.mouse.swap(ours, Ordering::AcqRel), ours) {
+            (_, true) => execute!(stdout(), EnableMouseCapture),
+            (true, false) => execute!(stdout(), DisableMouseCapture),
+            (false, false) => Ok(()),
+        }
     }
 
     /// Gives the terminal back; does nothing where that was done.
@@ -68,8 +81,14 @@ fn give_back(taken: &AtomicBool) {
         return;
     }
     let mut out = stdout();
-    let _ =
-        queue!(out, PopKeyboardEnhancementFlags, DisableBracketedPaste, LeaveAlternateScreen, Show);
+    let _ = queue!(
+        out,
+        PopKeyboardEnhancementFlags,
+        DisableMouseCapture,
+        DisableBracketedPaste,
+        LeaveAlternateScreen,
+        Show
+    );
     let _ = out.flush();
     let _ = disable_raw_mode();
 }

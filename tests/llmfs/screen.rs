@@ -52,7 +52,7 @@ fn a_knob_turned_over_9p_moves_on_the_screen_and_the_reverse() {
     let id = screen(&fs);
     let params = fs.hear(
         |e| match e {
-            Event::Configured { id: of, params } if of == id => Some(params),
+            Event::Configured { id: of, params, .. } if of == id => Some(params),
             _ => None,
         },
         || {

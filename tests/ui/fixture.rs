@@ -43,6 +43,9 @@ pub fn start() -> Start {
         max: 256,
         threads: 2,
         entropy: 1,
+        exact: false,
+        colour: Default::default(),
+        keys: Default::default(),
     }
 }
 
@@ -68,6 +71,8 @@ pub fn card() -> Card {
         tokenizer: "gpt2 (smollm)".into(),
         has_template: true,
         kernels: "avx2".into(),
+        fingerprint: 0x0123_4567_89ab_cdef,
+        template_hash: Some(7),
     }
 }
 
@@ -97,7 +102,19 @@ pub fn completion() -> Screen {
 
 impl Screen {
     pub fn msg(&mut self, msg: Msg) -> &mut Self {
-        self.effects.extend(self.app.update(msg));
+        let effects = self.app.update(msg);
+        // The engine tells where knobs act.
+        let turned = effects.iter().filter_map(|e| match e {
+            Effect::Engine(Command::Configure { id: ID, params }) => {
+                Some(Event::Configured { id: ID, pos: 0, params: params.clone() })
+            }
+            _ => None,
+        });
+        let turned: Vec<Event> = turned.collect();
+        self.effects.extend(effects);
+        for event in turned {
+            self.effects.extend(self.app.update(Msg::Engine(event)));
+        }
         self
     }
 
@@ -134,6 +151,7 @@ impl Screen {
                 "f1" => KeyCode::F(1),
                 "f2" => KeyCode::F(2),
                 "f3" => KeyCode::F(3),
+                "f4" => KeyCode::F(4),
                 one => KeyCode::Char(one.chars().next().expect("a key")),
             };
             self.msg(Msg::Key(KeyEvent::new(code, held)));
@@ -190,9 +208,19 @@ impl Screen {
             ],
             kept: 36,
             kept_mass: Some(0.904),
+            rank: Some(0),
+            entropy: Some(2.5),
         };
         let top_text = [text, " store", "\n", " zoo"].map(str::to_owned).to_vec();
-        let piece = Piece { pos: 0, choice, text: text.to_owned(), top_text };
+        let piece = Piece {
+            pos: 0,
+            choice,
+            text: text.to_owned(),
+            top_text,
+            rng: 9,
+            secs: 0.02,
+            forced: false,
+        };
         self.event(Event::Piece { id: ID, piece, used: 104 })
     }
 

@@ -189,7 +189,9 @@ fn ctrl_c_stops_then_clears_then_quits() {
     s.press("c-c");
     assert!(matches!(s.effects[..], [Effect::Cancel(ID)]));
     s.effects.clear();
-    s.stop(Stop::Cancelled).press("c-c");
+    s.stop(Stop::Cancelled);
+    s.effects.clear();
+    s.press("c-c");
     assert!(s.effects.is_empty());
     assert!(!s.text(80, 24).contains("draft"), "cleared");
     s.press("c-c");
@@ -337,8 +339,10 @@ fn panes_follow_each_other_both_ways() {
         ("tab", "● Chat"),
         ("tab", "● Knobs"),
         ("tab", "● Model"),
+        ("tab", "● Speed"),
         ("tab", "● Message"),
-        ("btab", "● Model"),
+        ("btab", "● Speed"),
+        ("f4", "● Message"),
         ("f2", "● Knobs"),
         ("f2", "● Message"),
         ("f3", "● Model"),
@@ -449,4 +453,15 @@ fn any_size_and_state_is_drawn_without_a_panic() {
 
 fn theme() -> Theme {
     Theme::new(true, false)
+}
+
+#[test]
+fn number_keys_name_screens_outside_the_message_and_with_alt_inside() {
+    let mut s = ready();
+    s.press("a-3");
+    assert!(s.text(120, 36).contains("Lens comes in a later version"));
+    s.press("1");
+    assert!(s.text(120, 36).contains("1"), "a digit is text in the message");
+    s.press("c-c tab 4");
+    assert!(s.text(120, 36).contains("Compare comes in a later version"));
 }

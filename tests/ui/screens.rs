@@ -18,12 +18,13 @@ const STORY: &str = "Once there was a lighthouse keeper who talked to the sea. E
 /// The same at the three sizes.
 macro_rules! snapshots {
     ($name:literal, $screen:expr) => {
-        let screen: &mut Screen = &mut $screen;
+        let screen: &mut crate::fixture::Screen = &mut $screen;
         insta::assert_snapshot!(concat!($name, "_120x36"), screen.text(120, 36));
         insta::assert_snapshot!(concat!($name, "_80x24"), screen.text(80, 24));
         insta::assert_snapshot!(concat!($name, "_60x16"), screen.text(60, 16));
     };
 }
+pub(crate) use snapshots;
 
 fn streaming() -> Screen {
     let mut s = ready();

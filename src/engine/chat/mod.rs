@@ -189,7 +189,10 @@ fn deep<T: Send>(
 }
 
 /// The text of the checkpoint's template, if it has one that says anything.
-fn source_of(ckpt: &Checkpoint) -> Result<Option<&str>> {
+///
+/// # Errors
+/// Where the key holds something else than text.
+pub fn source_of(ckpt: &Checkpoint) -> Result<Option<&str>> {
     let key = "tokenizer.chat_template";
     if ckpt.meta.get(key).is_none() {
         return Ok(None);

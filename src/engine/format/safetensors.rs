@@ -46,7 +46,7 @@ pub(super) fn plausible(head: &[u8]) -> bool {
 }
 
 /// Number (from 1) and count of a shard, by a name that ends in `-00002-of-00003.EXT`.
-pub(super) fn shard_of(path: &Path) -> Option<(u64, u64)> {
+pub fn shard_of(path: &Path) -> Option<(u64, u64)> {
     let (rest, count) = path.file_stem()?.to_str()?.rsplit_once("-of-")?;
     let (_, no) = rest.rsplit_once('-')?;
     let five = |s: &str| (s.len() == 5).then(|| s.parse().ok()).flatten();

@@ -51,6 +51,42 @@ pub struct Card {
     pub has_template: bool,
     /// The instruction set.
     pub kernels: String,
+    /// Tells files apart without reading them through: a hash of names, types and shapes, and of
+    /// both ends of every tensor's data.
+    pub fingerprint: u64,
+    /// A hash of the chat template's source.
+    pub template_hash: Option<u64>,
+}
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = (self.0 ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// See [`Card::fingerprint`].
+fn fingerprint(ckpt: &Checkpoint) -> u64 {
+    /// Bytes looked at, at each end.
+    const END: usize = 64;
+    let mut hash = Fnv::new();
+    for (name, t) in &ckpt.tensors {
+        hash.feed(name.as_bytes());
+        hash.feed(t.dtype.name().as_bytes());
+        t.shape.iter().for_each(|n| hash.feed(&(*n as u64).to_le_bytes()));
+        let data = &t.data[..];
+        hash.feed(&data[..data.len().min(END)]);
+        hash.feed(&data[data.len().saturating_sub(END)..]);
+    }
+    hash.0
 }
 
 /// The commonest weight type by bytes.
@@ -67,7 +103,7 @@ impl Card {
         ckpt: &Checkpoint,
         c: &Config,
         tokenizer: &Tokenizer,
-        has_template: bool,
+        template: Option<&str>,
         kernels: &Kernels,
     ) -> Card {
         let parameters: u64 = ckpt.tensors.values().map(|t| t.len() as u64).sum();
@@ -95,8 +131,14 @@ impl Card {
             weight_bytes,
             kv_f32_per_pos: (c.n_layer * 2 * c.kv_dim() * 4) as u64,
             tokenizer: tokenizer.describe(),
-            has_template,
+            has_template: template.is_some(),
             kernels: kernels.isa().name().into(),
+            fingerprint: fingerprint(ckpt),
+            template_hash: template.map(|source| {
+                let mut hash = Fnv::new();
+                hash.feed(source.as_bytes());
+                hash.0
+            }),
         }
     }
 }

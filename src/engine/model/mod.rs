@@ -74,7 +74,13 @@ impl Model {
         let template = Template::load(ckpt, &tokenizer)?;
         let rope = rope::Rope::new(&config, false);
         let rope_local = rope::Rope::new(&config, true);
-        let card = Card::new(ckpt, &config, &tokenizer, template.is_some(), &how.kernels);
+        let card = Card::new(
+            ckpt,
+            &config,
+            &tokenizer,
+            template.as_ref().map(Template::source),
+            &how.kernels,
+        );
         // llama2.c's int8 files quantize activations between any two matrices, and there a last
         // bit becomes another text: they take llama2.c's order of sums in every set. (Their
         // products have it anyway.)

@@ -29,7 +29,7 @@ use super::tokenizer::Token;
 use rank::{Ranked, best};
 
 /// Which stage removed a candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cut {
     /// Banned by a logit bias.
@@ -74,6 +74,10 @@ pub struct Choice {
     pub kept: usize,
     /// Probability before any knob that the survivors held together; told with `logprob`.
     pub kept_mass: Option<f32>,
+    /// How many tokens were more probable before any knob; told with `logprob`.
+    pub rank: Option<usize>,
+    /// Entropy of the distribution before any knob, in bits; told with `logprob`.
+    pub entropy: Option<f32>,
 }
 
 /// Draws tokens. Owns its random numbers and its room; allocates nothing after the first token
@@ -109,7 +113,7 @@ enum Outcome {
     /// No token is possible.
     Nothing,
     /// The best, without a draw.
-    Greedy,
+    Greedy(usize),
     /// Drawn.
     Drawn(Kept),
 }
@@ -134,6 +138,23 @@ impl Sampler {
     /// pass over the vocabulary). With temperature above 0 exactly one random number is drawn,
     /// else none. NaN counts as −∞; where no token is possible, the best raw logit is taken.
     pub fn sample(&mut self, logits: &[f32], history: &[Token], top: usize) -> Choice {
+        self.choose(None, logits, history, top)
+    }
+
+    /// [`Sampler::sample`] with the outcome given: tells of `id` what it would tell had it been
+    /// drawn (`p_final` is 0 where a knob cuts it). Draws the same random number, so that what
+    /// follows does not depend on who chose.
+    pub fn force(&mut self, id: Token, logits: &[f32], history: &[Token], top: usize) -> Choice {
+        self.choose(Some(id), logits, history, top)
+    }
+
+    fn choose(
+        &mut self,
+        forced: Option<Token>,
+        logits: &[f32],
+        history: &[Token],
+        top: usize,
+    ) -> Choice {
         if logits.is_empty() {
             return Choice::default();
         }
@@ -156,7 +177,7 @@ impl Sampler {
         let (id, p_final, outcome) = if self.x[best] == f32::NEG_INFINITY {
             (best_raw(logits), 0.0, Outcome::Nothing)
         } else if !sampled || !(self.x[best] / temp).is_finite() {
-            (best, 1.0, Outcome::Greedy)
+            (best, 1.0, Outcome::Greedy(best))
         } else {
             self.x.iter_mut().for_each(|x| *x /= temp);
             softmax(&mut self.x);
@@ -167,8 +188,13 @@ impl Sampler {
 
         let kept = match &outcome {
             Outcome::Nothing => 0,
-            Outcome::Greedy => 1,
+            Outcome::Greedy(_) => 1,
             Outcome::Drawn(kept) => kept.n,
+        };
+        let forced = forced.map(|id| id as usize).filter(|id| *id < logits.len());
+        let (id, p_final) = match forced {
+            Some(id) => (id, self.survives(id as Token, &outcome)),
+            None => (id, p_final),
         };
         let mut choice = Choice { id: id as Token, p_final, kept, ..Choice::default() };
         if top > 0 {
@@ -275,16 +301,28 @@ impl Sampler {
         let most = logits.iter().fold(f32::NEG_INFINITY, |m, &v| m.max(sane(v)));
         // No finite logit at all: every logarithm is −∞.
         let base = if most == f32::NEG_INFINITY { 0.0 } else { most };
-        let sum: f64 = logits.iter().map(|&v| f64::from((sane(v) - base).exp())).sum();
+        // Beside the sum Σ eˣ that of eˣ·x: entropy is log Σ − (Σ eˣ·x)/Σ.
+        let (mut sum, mut weighted) = (0.0f64, 0.0f64);
+        for &v in logits {
+            let x = sane(v) - base;
+            let e = f64::from(x.exp());
+            sum += e;
+            // Where the probability is 0 the logarithm may be −∞: that term is 0.
+            weighted += if e > 0.0 { e * f64::from(x) } else { 0.0 };
+        }
         let log_sum = if sum > 0.0 { sum.ln() } else { 0.0 };
         let logprob = |id: usize| (f64::from(sane(logits[id]) - base) - log_sum) as f32;
         let mass = |id: usize| f64::from(logprob(id)).exp();
 
         let id = choice.id as usize;
         choice.logprob = Some(logprob(id));
+        let mine = sane(logits[id]);
+        choice.rank = Some(logits.iter().filter(|&&v| sane(v) > mine).count());
+        let nats = if sum > 0.0 { log_sum - weighted / sum } else { 0.0 };
+        choice.entropy = Some((nats / std::f64::consts::LN_2).max(0.0) as f32);
         let kept_mass = match outcome {
             Outcome::Nothing => 0.0,
-            Outcome::Greedy => mass(id),
+            Outcome::Greedy(best) => mass(*best),
             Outcome::Drawn(Kept { last: Some(_), .. }) => {
                 self.ranked.iter().map(|r| mass(r.id as usize)).sum()
             }
@@ -301,27 +339,32 @@ impl Sampler {
         best_of_raw(logits, top, &mut ranked);
         choice.top.reserve_exact(ranked.len());
         for r in &ranked {
-            let cut = self.blame(r.id, choice.id, outcome);
-            let p_final = match (cut, outcome) {
-                (None, Outcome::Drawn(kept)) => self.x[r.id as usize] / kept.mass,
-                (None, Outcome::Greedy) => 1.0,
-                _ => 0.0,
-            };
+            let cut = self.blame(r.id, outcome);
+            let p_final = self.survives(r.id, outcome);
             let logprob = logprob(r.id as usize);
             choice.top.push(Candidate { id: r.id, logprob, p_final, cut });
         }
         self.ranked = ranked;
     }
 
+    /// The probability of a token after all knobs.
+    fn survives(&self, id: Token, outcome: &Outcome) -> f32 {
+        match (self.blame(id, outcome), outcome) {
+            (None, Outcome::Drawn(kept)) => self.x[id as usize] / kept.mass,
+            (None, Outcome::Greedy(_)) => 1.0,
+            _ => 0.0,
+        }
+    }
+
     /// The first stage of the chain that cut a token.
-    fn blame(&self, id: Token, taken: Token, outcome: &Outcome) -> Option<Cut> {
+    fn blame(&self, id: Token, outcome: &Outcome) -> Option<Cut> {
         let mut biases = self.params.logit_bias.iter();
         if biases.any(|&(b, v)| b == id && v == f32::NEG_INFINITY) {
             return Some(Cut::Bias);
         }
         let kept = match outcome {
             Outcome::Nothing => return None,
-            Outcome::Greedy => return (id != taken).then_some(Cut::Greedy),
+            Outcome::Greedy(best) => return (id as usize != *best).then_some(Cut::Greedy),
             Outcome::Drawn(kept) => kept,
         };
         let me = Ranked { value: self.x[id as usize], id };

@@ -20,6 +20,7 @@ use super::model::Card;
 use super::pool::{Budget, View};
 use super::sampler::Params;
 use super::session::{Piece, Setup, Stats, Stop};
+use super::tokenizer::Token;
 use run::{In, Service};
 
 pub use super::pool::Source;
@@ -69,6 +70,37 @@ pub enum Command {
         id: SessionId,
         /// First position forgotten.
         pos: usize,
+    },
+    /// Make the context these tokens (KV of the common prefix is kept), without a reply.
+    Restore {
+        /// The session.
+        id: SessionId,
+        /// All of it.
+        tokens: Vec<Token>,
+        /// How many of them are prompt; the others are the reply so far.
+        reply: usize,
+    },
+    /// Go on with the context as it is.
+    Continue {
+        /// The session.
+        id: SessionId,
+        /// Most tokens (0: until the context is full); 1 is a single step.
+        max: usize,
+        /// State to set the random numbers to; else they go on where they were.
+        rng: Option<u64>,
+    },
+    /// Forget everything from a position on, put a token there, and go on with it.
+    Take {
+        /// The session.
+        id: SessionId,
+        /// Where.
+        pos: usize,
+        /// Which.
+        token: Token,
+        /// Most tokens, this one included (0: until the context is full).
+        max: usize,
+        /// State to set the random numbers to; else they go on where they were.
+        rng: Option<u64>,
     },
     /// End a session.
     Close {
@@ -148,10 +180,21 @@ pub enum Event {
         /// Bytes of its KV at most.
         kv_bytes: usize,
     },
+    /// A prompt was taken up.
+    Prompted {
+        /// The session.
+        id: SessionId,
+        /// All tokens of the context, with their texts.
+        tokens: Arc<[(Token, String)]>,
+        /// How many of them were in the cache.
+        reused: usize,
+    },
     /// A session has other knobs now.
     Configured {
         /// The session.
         id: SessionId,
+        /// The position from which on they act.
+        pos: usize,
         /// All of them.
         params: Params,
     },
@@ -314,10 +357,13 @@ impl Handle {
 
     /// Sends a command; never blocks.
     pub fn send(&self, command: Command) {
-        if let Command::Prompt { id, .. } = &command {
-            // Lowered here and not when the prompt is taken up: a cancel sent after this prompt
-            // must hold for it, however long the queue is.
-            self.shared.cancel(*id).lower();
+        // Lowered here and not when the command is taken up: a cancel sent after it must hold for
+        // it, however long the queue is.
+        match &command {
+            Command::Prompt { id, .. }
+            | Command::Continue { id, .. }
+            | Command::Take { id, .. } => self.shared.cancel(*id).lower(),
+            _ => {}
         }
         let _ = self.inbox.0.send(In::Command(command));
     }

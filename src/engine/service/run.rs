@@ -12,7 +12,8 @@ use crate::engine::cancel::Cancel;
 use crate::engine::error::{Error, Result};
 use crate::engine::model::{Card, Model};
 use crate::engine::pool::{Asked, Job, Need, Pool, View};
-use crate::engine::session::{FOLDED, Session, Setup, Stats, Step, Stop, step_all};
+use crate::engine::session::{FOLDED, Session, Setup, Stats, Step, Stop, step_all, word};
+use crate::engine::tokenizer::Token;
 use crate::engine::workers::Workers;
 
 /// What arrives at the engine thread.
@@ -135,8 +136,7 @@ impl Service {
         for (id, open) in ids {
             events.push(open.opened(*id));
             events.extend(open.label.clone().map(|label| Event::Labelled { id: *id, label }));
-            let params = open.session.params().clone();
-            events.push(Event::Configured { id: *id, params });
+            events.push(open.configured(*id));
         }
         if events.into_iter().all(|e| to.send(e).is_ok()) {
             lock(&self.shared.subscribers).push(to);
@@ -196,20 +196,40 @@ impl Service {
             Command::Prompt { id, prompt, max } => self.prompt(id, prompt, max),
             Command::Configure { id, params } => {
                 let told = params.clone();
-                match self.with(id, |o| o.session.configure(params)) {
-                    Ok(()) => self.emit(Event::Configured { id, params: told }),
+                let mut pos = 0;
+                let done = self.with(id, |o| {
+                    pos = o.session.tokens().len();
+                    o.session.configure(params)
+                });
+                match done {
+                    Ok(()) => self.emit(Event::Configured { id, pos, params: told }),
                     Err(e) => self.fail(id, e),
                 }
             }
-            Command::Rewind { id, pos } => {
-                let done = self.with(id, |o| {
-                    o.session.rewind(pos);
-                    Ok(())
-                });
-                if let Err(e) = done {
-                    self.fail(id, e);
-                }
+            Command::Rewind { id, pos } => self.change(id, |o| {
+                o.session.rewind(pos);
+                Ok(())
+            }),
+            Command::Restore { id, tokens, reply } => {
+                self.change(id, |o| o.session.restore(&tokens, reply).map(drop));
             }
+            Command::Continue { id, max, rng } => self.change(id, |o| {
+                o.resume(max, rng);
+                Ok(())
+            }),
+            Command::Take { id, pos, token, max, rng } => self.change(id, |o| {
+                o.session.rewind(pos);
+                o.session.take(token)?;
+                o.resume(max, rng);
+                Ok(())
+            }),
+        }
+    }
+
+    /// Does something to a session; tells if it failed.
+    fn change(&mut self, id: SessionId, f: impl FnOnce(&mut Open) -> Result<()>) {
+        if let Err(e) = self.with(id, f) {
+            self.fail(id, e);
         }
     }
 
@@ -235,8 +255,9 @@ impl Service {
         });
         match (asked, begun) {
             (Ok(()), Some(begun)) => {
-                let Begun { folded, tokens, max } = begun;
-                let prompt = Arc::new(prompt);
+                let Begun { folded, spelled, reused, max } = begun;
+                let (prompt, tokens) = (Arc::new(prompt), spelled.len());
+                self.emit(Event::Prompted { id, tokens: spelled, reused });
                 let over = max.is_none();
                 let max = max.unwrap_or(0);
                 self.emit(Event::Begun { id, prompt, tokens, max });
@@ -333,9 +354,8 @@ impl Service {
                 let cancel = self.shared.cancel(id);
                 let model = name.to_owned();
                 let open = Open { session, cancel, model, label: None, busy: false };
-                let params = open.session.params().clone();
                 self.emit(open.opened(id));
-                self.emit(Event::Configured { id, params });
+                self.emit(open.configured(id));
                 self.sessions.insert(id, open);
             }
         }
@@ -392,8 +412,10 @@ pub(super) fn bug(payload: &Box<dyn std::any::Any + Send>) -> Error {
 struct Begun {
     /// The system prompt was folded into the first message.
     folded: bool,
-    /// Tokens of the prompt.
-    tokens: usize,
+    /// The context.
+    spelled: Arc<[(Token, String)]>,
+    /// Tokens of it that were in the cache.
+    reused: usize,
     /// Most tokens of the reply (0: until the context is full); none where it is over already.
     max: Option<usize>,
 }
@@ -409,11 +431,28 @@ impl Open {
             n if counted => (n + 1).checked_sub(tokens).filter(|n| *n > 0),
             n => Some(n),
         };
-        self.session.set_prompt(&encoded.tokens)?;
+        let reused = self.session.set_prompt(&encoded.tokens)?;
         self.session.reseed(self.session.params().seed);
         self.session.begin(max.unwrap_or(0));
         self.busy = max.is_some();
-        Ok(Begun { folded: encoded.folded_system, tokens, max })
+        let tokenizer = &self.session.model().tokenizer;
+        let spell = |id: &Token| (*id, word(tokenizer, *id));
+        let spelled = encoded.tokens.iter().map(spell).collect();
+        Ok(Begun { folded: encoded.folded_system, spelled, reused, max })
+    }
+
+    /// Goes on with the reply.
+    fn resume(&mut self, max: usize, rng: Option<u64>) {
+        if let Some(state) = rng {
+            self.session.set_rng(state);
+        }
+        self.session.resume(max);
+        self.busy = true;
+    }
+
+    fn configured(&self, id: SessionId) -> Event {
+        let (pos, params) = (self.session.tokens().len(), self.session.params().clone());
+        Event::Configured { id, pos, params }
     }
 
     fn opened(&self, id: SessionId) -> Event {

@@ -6,10 +6,10 @@ use serde::Serialize;
 use crate::engine::format::write::Slot;
 use crate::engine::{Checkpoint, DType, Error, Result, Tensor};
 use crate::tools::Control;
-use crate::tools::info::scan::Rows;
 use crate::tools::progress::On;
 use crate::tools::rewrite::container::{Crossing, from_format};
 use crate::tools::rewrite::errors::{Errors, Sums};
+use crate::tools::tensor::Rows;
 
 /// Numbers that a thread takes at a time.
 const CHUNK: usize = 1 << 18;

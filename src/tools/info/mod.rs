@@ -3,7 +3,6 @@
 
 mod glob;
 mod report;
-pub mod scan;
 mod select;
 
 use std::collections::BTreeMap;
@@ -12,9 +11,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub use self::report::{Check, Dims, Memory, Part, Report, Summary, TokenizerCard, TypeShare};
+pub use self::select::{TensorLine, json};
 use super::console::Console;
 use super::opts::{FileOpts, format_id};
 use super::progress::Progress;
+use super::tensor::{self, Rows, Stats};
 use super::{Control, Result};
 use crate::engine::chat::Template;
 use crate::engine::kernels::Kernels;
@@ -26,7 +27,7 @@ use crate::engine::{Checkpoint, DType, Error, Tensor};
 /// Options of `info`.
 #[derive(Args, Clone, Debug)]
 pub struct Opts {
-    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
+    /// Model: a file, a folder, "demo", or a word for one that `ls` shows
     pub model: PathBuf,
     /// Print one JSON object
     #[arg(long, env = "NINE_JSON", hide_env = true)]
@@ -75,8 +76,8 @@ pub fn run(opts: &Opts, control: &Control, console: &Console) -> Result<Report> 
     let mut progress = Progress::new("checking numbers", console);
     if let Some(name) = &opts.values {
         let tensor = select::find(&ckpt, name)?;
-        let stats = scan::scan(&[tensor], control, &mut progress)?.pop().flatten();
-        parts.push(Part::Values(select::values(&ckpt, tensor, stats)?));
+        let look = tensor::look(tensor, control)?;
+        parts.push(Part::Values(Box::new(select::values(&ckpt, tensor, look)?)));
     }
     if parts.is_empty() {
         let mut summary = summary(&ckpt, opts);
@@ -145,7 +146,7 @@ fn summary(ckpt: &Checkpoint, opts: &Opts) -> Summary {
 }
 
 /// The numbers of a model from its metadata, whatever its architecture.
-fn dims(ckpt: &Checkpoint) -> Dims {
+pub fn dims(ckpt: &Checkpoint) -> Dims {
     let arch = ckpt.meta.opt_str("general.architecture").unwrap_or_default().to_owned();
     let key = |name: &str| format!("{arch}.{name}");
     let size = |name: &str| ckpt.meta.opt_uint(&key(name)).ok().flatten();
@@ -196,13 +197,31 @@ fn types(ckpt: &Checkpoint, kernels: &Kernels) -> Vec<TypeShare> {
     types
 }
 
+/// Bytes of keys and values at a context; `None` where the file does not tell the sizes, or the
+/// type does not fit them.
+pub fn kv_bytes(dims: &Dims, kv: KvType, n_ctx: u64) -> Option<u64> {
+    let head_dim = dims.head_dim?;
+    let sizes = [dims.n_layer?, dims.n_head_kv?, head_dim, n_ctx];
+    let n = sizes.into_iter().try_fold(2, u64::checked_mul)?;
+    // Blocks of 32 have to divide a head.
+    let fits = kv != KvType::Q8_0 || head_dim % 32 == 0;
+    let n = usize::try_from(n).ok().filter(|n| *n <= usize::MAX / 64)?;
+    fits.then(|| kv.bytes_of(n) as u64)
+}
+
+/// The type of most of a checkpoint's bytes.
+pub fn main_type(ckpt: &Checkpoint) -> Option<DType> {
+    let mut by: BTreeMap<DType, u64> = BTreeMap::new();
+    for t in ckpt.tensors.values() {
+        *by.entry(t.dtype).or_default() += t.data.len() as u64;
+    }
+    by.into_iter().max_by_key(|(_, n)| *n).map(|(dtype, _)| dtype)
+}
+
 /// Memory at contexts of 256, 512 … up to what the model was trained with.
-fn memory(dims: &Dims, weights: u64) -> Vec<Memory> {
-    let (Some(layers), Some(heads), Some(head_dim), Some(max)) =
-        (dims.n_layer, dims.n_head_kv, dims.head_dim, dims.n_ctx_train)
-    else {
-        return Vec::new();
-    };
+pub fn memory(dims: &Dims, weights: u64) -> Vec<Memory> {
+    let known = dims.n_layer.is_some() && dims.n_head_kv.is_some() && dims.head_dim.is_some();
+    let Some(max) = dims.n_ctx_train.filter(|_| known) else { return Vec::new() };
     let mut contexts = Vec::new();
     let mut n = 256u64;
     while n < max {
@@ -210,22 +229,14 @@ fn memory(dims: &Dims, weights: u64) -> Vec<Memory> {
         n = n.saturating_mul(2);
     }
     contexts.push(max);
-    let numbers =
-        |n_ctx: u64| [2, heads, head_dim, n_ctx].into_iter().try_fold(layers, u64::checked_mul);
-    let bytes = |kv: KvType, n_ctx| {
-        let n = numbers(n_ctx).and_then(|n| usize::try_from(n).ok())?;
-        // Blocks of 32 have to divide a head.
-        let fits = kv != KvType::Q8_0 || head_dim % 32 == 0;
-        (fits && n <= usize::MAX / 64).then(|| kv.bytes_of(n) as u64)
-    };
     contexts
         .into_iter()
         .map(|n_ctx| Memory {
             n_ctx,
             weights,
-            kv_f32: bytes(KvType::F32, n_ctx),
-            kv_f16: bytes(KvType::F16, n_ctx),
-            kv_q8_0: bytes(KvType::Q8_0, n_ctx),
+            kv_f32: kv_bytes(dims, KvType::F32, n_ctx),
+            kv_f16: kv_bytes(dims, KvType::F16, n_ctx),
+            kv_q8_0: kv_bytes(dims, KvType::Q8_0, n_ctx),
         })
         .collect()
 }
@@ -247,7 +258,7 @@ fn sizes(ckpt: &Checkpoint) -> Check {
     let wrong: Vec<&str> = ckpt
         .tensors
         .values()
-        .filter(|t| t.dtype != DType::Q8G || scan::Rows::new(t).is_none())
+        .filter(|t| t.dtype != DType::Q8G || Rows::new(t).is_none())
         .filter(|t| t.dtype.bytes_of(t.len() as u64) != Some(t.data.len() as u64))
         .map(|t| t.name.as_str())
         .collect();
@@ -269,8 +280,8 @@ fn numbers(
     progress: &mut Progress,
 ) -> crate::engine::Result<Vec<Check>> {
     let tensors: Vec<&Tensor> = ckpt.tensors.values().collect();
-    let found = scan::scan(&tensors, control, progress)?;
-    let with = |what: fn(&scan::Stats) -> u64| -> Vec<String> {
+    let found = tensor::scan(&tensors, control, progress)?;
+    let with = |what: fn(&Stats) -> u64| -> Vec<String> {
         tensors
             .iter()
             .zip(&found)

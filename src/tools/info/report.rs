@@ -32,7 +32,7 @@ pub enum Part {
     /// Metadata.
     Metadata(serde_json::Map<String, Json>),
     /// One tensor's numbers.
-    Values(Values),
+    Values(Box<Values>),
 }
 
 /// Parts side by side in one object; the summary's fields stand in it directly.

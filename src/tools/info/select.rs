@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::glob;
-use super::scan::{Rows, Stats};
 use crate::engine::format::{Array, Value, ValueType};
 use crate::engine::{Checkpoint, Error, Result, Tensor};
 use crate::tools::console::{bytes, visible};
+use crate::tools::tensor::{Look, Rows};
 
 /// Elements of an array that a listing of several keys shows.
 const FEW: usize = 8;
@@ -39,6 +39,21 @@ pub struct TensorLine {
     pub offset: u64,
 }
 
+impl TensorLine {
+    /// The line of a tensor.
+    pub fn of(t: &Tensor) -> TensorLine {
+        TensorLine {
+            name: t.name.clone(),
+            file_name: (t.file_name != t.name).then(|| t.file_name.clone()),
+            dtype: t.dtype.name(),
+            shape: t.shape.clone(),
+            bytes: t.data.len(),
+            file: t.file,
+            offset: t.offset,
+        }
+    }
+}
+
 impl fmt::Display for TensorLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shape: Vec<String> = self.shape.iter().map(usize::to_string).collect();
@@ -58,15 +73,7 @@ pub fn tensors(ckpt: &Checkpoint, pattern: &str) -> Result<Vec<TensorLine>> {
         .tensors
         .values()
         .filter(|t| glob::matches(pattern, &t.name) || glob::matches(pattern, &t.file_name))
-        .map(|t| TensorLine {
-            name: t.name.clone(),
-            file_name: (t.file_name != t.name).then(|| t.file_name.clone()),
-            dtype: t.dtype.name(),
-            shape: t.shape.clone(),
-            bytes: t.data.len(),
-            file: t.file,
-            offset: t.offset,
-        })
+        .map(TensorLine::of)
         .collect();
     if found.is_empty() && !ckpt.tensors.is_empty() {
         return Err(Error::Invalid(format!("--tensors: no tensor is called {pattern}")));
@@ -84,8 +91,8 @@ pub fn metadata(ckpt: &Checkpoint, pattern: &str) -> Result<serde_json::Map<Stri
     Ok(keys.into_iter().map(|(key, value)| (key.clone(), json(value, most))).collect())
 }
 
-/// A metadata value as JSON.
-fn json(value: &Value, most: usize) -> Json {
+/// A metadata value as JSON; of an array the first `most` elements.
+pub fn json(value: &Value, most: usize) -> Json {
     match value {
         Value::Uint(v, _) => (*v).into(),
         Value::Int(v, _) => (*v).into(),
@@ -133,7 +140,8 @@ pub struct Values {
     /// Which tensor.
     pub tensor: TensorLine,
     /// Over all its numbers.
-    pub stats: Stats,
+    #[serde(rename = "stats")]
+    pub look: Look,
     /// The first rows, whole.
     pub rows: Vec<Vec<f32>>,
 }
@@ -149,24 +157,24 @@ pub fn find<'a>(ckpt: &'a Checkpoint, name: &str) -> Result<&'a Tensor> {
         .ok_or_else(|| Error::Invalid(format!("--values: no tensor is called {name}")))
 }
 
-/// The numbers of a tensor whose statistics are known.
-pub fn values(ckpt: &Checkpoint, tensor: &Tensor, stats: Option<Stats>) -> Result<Values> {
+/// The numbers of a tensor that was looked at.
+pub fn values(ckpt: &Checkpoint, tensor: &Tensor, look: Option<Look>) -> Result<Values> {
     let refuse = || {
         Error::unsupported(&ckpt.path, format!("{}: {} is not decoded", tensor.name, tensor.dtype))
     };
-    let (stats, rows) = (stats.ok_or_else(refuse)?, Rows::new(tensor).ok_or_else(refuse)?);
+    let (look, rows) = (look.ok_or_else(refuse)?, Rows::new(tensor).ok_or_else(refuse)?);
     let first = (0..rows.rows.min(ROWS)).map(|r| {
         let mut row = vec![0f32; rows.cols];
         rows.decode(r, &mut row);
         row
     });
     let line = tensors(ckpt, &tensor.name)?.pop().ok_or_else(refuse)?;
-    Ok(Values { tensor: line, stats, rows: first.collect() })
+    Ok(Values { tensor: line, look, rows: first.collect() })
 }
 
 impl fmt::Display for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = &self.stats;
+        let s = &self.look.stats;
         write!(f, "{}", self.tensor)?;
         writeln!(f, "{} numbers, mean {:.6}, sd {:.6}, {} .. {}", s.n, s.mean, s.sd, s.min, s.max)?;
         writeln!(
@@ -174,6 +182,8 @@ impl fmt::Display for Values {
             "NaN {}, infinite {}, zero {}, rows of zeros {}",
             s.nan, s.inf, s.zeros, s.zero_rows
         )?;
+        let (kurtosis, near, far) = (self.look.kurtosis, self.look.near_zero, self.look.far);
+        writeln!(f, "kurtosis {kurtosis:.3}, |x| < sd/100 {near}, |x − mean| > 4 sd {far}")?;
         for (i, row) in self.rows.iter().enumerate() {
             let shown: Vec<String> = row.iter().take(COLS).map(|x| format!("{x:>10.5}")).collect();
             let more = if row.len() > COLS { "  …" } else { "" };

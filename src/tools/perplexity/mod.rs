@@ -31,7 +31,7 @@ pub use self::maths::{Figure, Kl};
 /// Options of `perplexity`.
 #[derive(Args, Clone, Debug)]
 pub struct Opts {
-    /// Model: a GGUF, safetensors or llama2.c file, a folder, or "demo"
+    /// Model: a file, a folder, "demo", or a word for one that `ls` shows
     pub model: PathBuf,
     /// Text file, or - for standard input
     #[arg(short = 'f', long, value_name = "TEXT", env = "NINE_FILE", hide_env = true)]

@@ -9,7 +9,7 @@ use crate::engine::format::write::Slot;
 use crate::engine::kernels::Kernels;
 use crate::engine::{DType, Error, Result, Tensor, quant};
 use crate::tools::Control;
-use crate::tools::info::scan::Rows;
+use crate::tools::tensor::Rows;
 
 /// Numbers that a thread takes at a time.
 const CHUNK: usize = 1 << 16;

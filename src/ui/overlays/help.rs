@@ -1,11 +1,13 @@
 //! All keys, read off the key map.
 
+use std::sync::Arc;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::widgets::{Block, Clear, Widget};
 
 use crate::engine::service::Event;
-use crate::ui::keymap::{self, Focus};
+use crate::ui::keymap::{Focus, Keymap};
 use crate::ui::msg::{Action, Effect};
 use crate::ui::screens::Screen;
 use crate::ui::theme::{Role, Theme};
@@ -18,6 +20,7 @@ const WIDTH: u16 = 58;
 /// The help, scrolled.
 #[derive(Debug)]
 pub struct Help {
+    keys: Arc<Keymap>,
     /// Whose keys come first.
     focus: Focus,
     top: usize,
@@ -27,8 +30,8 @@ pub struct Help {
 
 impl Help {
     /// Help for who has the focus now.
-    pub fn new(focus: Focus) -> Help {
-        Help { focus, top: 0, seen: (1, 0) }
+    pub fn new(keys: &Arc<Keymap>, focus: Focus) -> Help {
+        Help { keys: Arc::clone(keys), focus, top: 0, seen: (1, 0) }
     }
 
     fn scroll(&mut self, lines: isize) {
@@ -51,7 +54,7 @@ impl Screen for Help {
 
     fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
         let mut lines: Vec<(Role, String)> = Vec::new();
-        for (n, section) in keymap::help(self.focus).into_iter().enumerate() {
+        for (n, section) in self.keys.help(self.focus).into_iter().enumerate() {
             if n > 0 {
                 lines.push((Role::Text, String::new()));
             }
@@ -100,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_row_fits_the_smallest_window() {
-        for section in keymap::help(Focus::Composer) {
+        for section in Keymap::default().help(Focus::Composer) {
             for (keys, help) in section.rows {
                 let cells = keys.chars().count().max(KEYS - 1) + 1 + help.chars().count() + 2;
                 assert!(cells <= usize::from(WIDTH) - 2, "{keys} {help}");

@@ -1,3 +1,4 @@
 //! What lies over a screen until it is closed.
 
 pub mod help;
+pub mod picker;

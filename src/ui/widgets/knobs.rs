@@ -226,6 +226,11 @@ impl Knobs {
         &self.now.params
     }
 
+    /// Sets them as they were in a conversation of before.
+    pub fn set_params(&mut self, params: Params) {
+        self.now.params = params;
+    }
+
     /// Most tokens of a reply; 0 until the context is full.
     pub fn max(&self) -> usize {
         self.now.max
@@ -316,23 +321,6 @@ impl Knobs {
         self.put(if x < row.least { row.off.0 } else { x })
     }
 
-    /// How the reply is made, most important first: what was changed, the temperature, the seed,
-    /// and the knobs that are not off.
-    pub fn summary(&self, seed: u64) -> Vec<String> {
-        let (mut changed, mut same) = (Vec::new(), Vec::new());
-        for row in ROWS.iter().filter(|r| r.knob != Knob::Seed && !r.later) {
-            let (then, now) = (self.before.get(row.knob), self.now.get(row.knob));
-            if then != now {
-                changed.push(format!("{} {} ▲{}", row.name, row.show(then), row.show(now)));
-            } else if row.knob == Knob::Temp || now != row.off.0 {
-                same.push(format!("{} {}", row.name, row.show(now)));
-            }
-        }
-        same.insert(same.len().min(1), format!("seed {seed}"));
-        changed.append(&mut same);
-        changed
-    }
-
     /// The knob that was turned last, and its value: for the status line.
     pub fn chosen_text(&self) -> String {
         let row = &ROWS[self.chosen];
@@ -392,6 +380,25 @@ impl Knobs {
             }
         }
     }
+}
+
+/// How a reply is made, most important first: what was changed since it began, the temperature, the
+/// seed, and the knobs that are not off.
+pub fn summary(before: &Params, now: &Params, seed: u64) -> Vec<String> {
+    let values = |params: &Params| Values { params: params.clone(), max: 0 };
+    let (before, at) = (values(before), values(now));
+    let (mut changed, mut same) = (Vec::new(), Vec::new());
+    for row in ROWS.iter().filter(|r| r.knob != Knob::Seed && !r.later) {
+        let (then, now) = (before.get(row.knob), at.get(row.knob));
+        if then != now {
+            changed.push(format!("{} {} ▲{}", row.name, row.show(then), row.show(now)));
+        } else if row.knob == Knob::Temp || now != row.off.0 {
+            same.push(format!("{} {}", row.name, row.show(now)));
+        }
+    }
+    same.insert(same.len().min(1), format!("seed {seed}"));
+    changed.append(&mut same);
+    changed
 }
 
 impl Row {
@@ -501,9 +508,12 @@ mod tests {
     fn the_summary_tells_what_was_changed() {
         let mut k = knobs();
         k.begin(42);
-        assert_eq!(k.summary(42), ["temp 0.80", "seed 42", "top-p 0.90"]);
+        assert_eq!(
+            summary(&k.before.params, k.params(), 42),
+            ["temp 0.80", "seed 42", "top-p 0.90"]
+        );
         k.turn(UP);
-        assert_eq!(k.summary(42)[0], "temp 0.80 ▲0.85");
+        assert_eq!(summary(&k.before.params, k.params(), 42)[0], "temp 0.80 ▲0.85");
     }
 
     #[test]

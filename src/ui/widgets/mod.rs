@@ -3,7 +3,10 @@
 
 pub mod composer;
 pub mod knobs;
+pub mod list;
+pub mod markdown;
 pub mod meter;
+pub mod pane;
 pub mod text;
 pub mod transcript;
 pub mod wrap;

@@ -2,6 +2,9 @@
 //! a stranger (a model, a file, a clipboard) wrote. Nothing that leaves here can move a cursor,
 //! change a colour or turn a line around.
 
+use ratatui::buffer::CellWidth;
+use unicode_segmentation::UnicodeSegmentation;
+
 /// Appends `text` to `out` as it may be shown. Line feeds stay, a tab becomes four spaces.
 pub fn push_shown(out: &mut String, text: &str) {
     for c in text.chars() {
@@ -21,6 +24,11 @@ pub fn one_line(text: &str) -> String {
         }
     }
     out
+}
+
+/// A stranger's text on a line: [`one_line`] with its blanks.
+pub fn shown_line(text: &str) -> String {
+    one_line(text).replace('␣', " ")
 }
 
 fn push_char(out: &mut String, c: char) {
@@ -64,6 +72,37 @@ fn bidi(c: char) -> Option<&'static str> {
         '\u{2069}' => "PDI",
         _ => return None,
     })
+}
+
+/// The beginning of a text, for a place that has `cells` cells.
+pub fn clip(text: &str, cells: u16) -> String {
+    if text.cell_width() <= cells {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut width = 1;
+    for g in text.graphemes(true) {
+        width += g.cell_width();
+        if width > cells {
+            break;
+        }
+        out.push_str(g);
+    }
+    out + "…"
+}
+
+/// The end of a text, for a place that has `cells` cells: of a path, that is what tells most.
+pub fn tail(text: &str, cells: u16) -> String {
+    if text.cell_width() <= cells {
+        return text.to_owned();
+    }
+    let mut width = 1;
+    let fits = |g: &&str| {
+        width += g.cell_width();
+        width <= cells
+    };
+    let kept: usize = text.graphemes(true).rev().take_while(fits).map(str::len).sum();
+    format!("…{}", &text[text.len() - kept..])
 }
 
 #[cfg(test)]

@@ -3,27 +3,28 @@
 use ratatui::buffer::{Buffer, CellWidth};
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Widget};
+use ratatui::widgets::{Block, Widget};
 
 use super::reply::{self, Shown};
 use super::{Chat, Opened, Phase};
 use crate::ui::keymap::Focus;
 use crate::ui::theme::{Role, Theme};
-use crate::ui::widgets::knobs::Knobs;
 use crate::ui::widgets::meter;
-use crate::ui::widgets::text::one_line;
+use crate::ui::widgets::pane::pane as framed;
+use crate::ui::widgets::text::{clip, one_line, push_shown};
+use crate::ui::widgets::wrap::Wrap;
 
 /// Columns from which on the side panes stand beside the conversation.
 pub const WIDE: u16 = 110;
 /// Columns from which on there is room for bars.
 const BARS: u16 = 80;
 /// Columns of the side panes, and of the same as overlays.
-const SIDE: u16 = 41;
+pub(super) const SIDE: u16 = 41;
 /// Cells of labels in the side panes.
-const LABEL: usize = 9;
+pub(super) const LABEL: usize = 9;
 
 /// A label and what is said of it.
-type Fact = (&'static str, String);
+pub(super) type Fact = (&'static str, String);
 
 impl Chat {
     /// The header's right end: what is open.
@@ -97,7 +98,7 @@ impl Chat {
 
     /// The end of the newest text, where there is no room for more than that.
     pub fn draw_small(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) {
-        self.transcript.draw(area, buf, theme, "");
+        self.view.draw(area, buf, theme, "", &self.tree, false);
     }
 
     pub(super) fn paint(
@@ -106,7 +107,21 @@ impl Chat {
         buf: &mut Buffer,
         theme: &Theme,
     ) -> Option<Position> {
+        self.panes.clear();
         let wide = area.width >= WIDE;
+        if self.zoomed && matches!(self.focus, Focus::Knobs | Focus::Model | Focus::Speed) {
+            self.draw_zoomed(area, buf, theme);
+            return None;
+        }
+        if self.focus == Focus::Prompt {
+            self.draw_prompt(area, buf, theme);
+            return None;
+        }
+        let bars = area.width >= BARS;
+        if self.zoomed {
+            self.draw_chat(area, buf, theme, bars);
+            return None;
+        }
         let side = if wide { SIDE + 1 } else { 0 };
         let [main, side] =
             Layout::horizontal([Constraint::Fill(1), Constraint::Length(side)]).areas(area);
@@ -114,12 +129,11 @@ impl Chat {
         let message = self.composer.height(main.width.saturating_sub(4)).min(most) + 3;
         let [chat, message] =
             Layout::vertical([Constraint::Fill(1), Constraint::Length(message)]).areas(main);
-        let bars = area.width >= BARS;
         self.draw_chat(chat, buf, theme, bars);
         let cursor = self.draw_message(message, buf, theme, bars);
         if wide {
             self.draw_side(Rect { x: side.x + 1, width: side.width - 1, ..side }, buf, theme);
-        } else if matches!(self.focus, Focus::Knobs | Focus::Model) {
+        } else if matches!(self.focus, Focus::Knobs | Focus::Model | Focus::Speed) {
             self.draw_overlay(area, buf, theme);
         }
         cursor.filter(|_| self.focus == Focus::Composer)
@@ -130,8 +144,19 @@ impl Chat {
             (_, true) => " Completion · no chat template ",
             _ => " Chat ",
         };
-        let mut block = pane(title, self.focus == Focus::Transcript, theme);
-        let below = self.transcript.below();
+        self.panes.push((area, Focus::Transcript));
+        let pointing = matches!(self.focus, Focus::Transcript | Focus::Rivals | Focus::Find);
+        let mut block = pane(title, pointing, theme);
+        if self.focus == Focus::Find || !self.view.query.is_empty() {
+            let pen = if self.focus == Focus::Find { "▌" } else { "" };
+            let text =
+                format!(" / {}{pen} · {} found ", one_line(&self.view.query), self.view.hits());
+            block = block.title(Line::styled(text, theme.style(Role::Value)).right_aligned());
+        } else if !self.view.colour.legend().is_empty() && bars {
+            let text = format!(" {} ", self.view.colour.legend());
+            block = block.title(Line::styled(text, theme.style(Role::Dim)).right_aligned());
+        }
+        let below = self.view.transcript.below();
         if below > 0 {
             let text = format!(" ↓ {} more ", meter::grouped(below));
             let line = Line::styled(text, theme.style(Role::Warn)).right_aligned();
@@ -143,7 +168,7 @@ impl Chat {
         let strip = if inner.height >= 9 && !self.reply.newest.is_empty() { 3 } else { 0 };
         let [text, strip] =
             Layout::vertical([Constraint::Fill(1), Constraint::Length(strip)]).areas(inner);
-        if self.transcript.items().is_empty() {
+        if self.view.transcript.items().is_empty() {
             self.draw_welcome(text, buf, theme);
         } else {
             let cells = usize::from(text.width / 4).min(24);
@@ -151,9 +176,12 @@ impl Chat {
                 (Phase::Busy { .. }, Some(p)) => p.text(cells) + " ",
                 _ => String::new(),
             };
-            self.transcript.draw(text, buf, theme, &wait);
+            self.view.draw(text, buf, theme, &wait, &self.tree, pointing);
         }
         self.draw_strip(strip, buf, theme, bars);
+        if self.focus == Focus::Rivals {
+            self.draw_rivals(inner, buf, theme);
+        }
     }
 
     fn draw_welcome(&self, area: Rect, buf: &mut Buffer, theme: &Theme) {
@@ -199,6 +227,53 @@ impl Chat {
         buf.set_stringn(x, y, tail, area.right().saturating_sub(x).into(), dim);
     }
 
+    /// The context as the model reads it: every token, in brackets where it is not text.
+    fn draw_prompt(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) {
+        let context = self.tree.head().and_then(|h| self.tree.context(h));
+        let (tokens, prompt) = context.unwrap_or_default();
+        let note = match tokens.len() {
+            0 => String::new(),
+            n => format!("{n} tokens, {prompt} of them prompt"),
+        };
+        let inner = framed(area, buf, theme, "Exact prompt", &note, true);
+        let mut text = String::new();
+        for (n, id) in tokens.iter().enumerate() {
+            if n == prompt {
+                text.push('▸');
+            }
+            let made = n.checked_sub(prompt).and_then(|at| self.made(at));
+            match self.texts.get(id).cloned().or(made) {
+                Some(word) => push_shown(&mut text, &word),
+                None => text += &format!("⟨{id}⟩"),
+            }
+        }
+        if tokens.is_empty() {
+            text.push_str("nothing was sent to the model yet");
+        }
+        let mut wrap = Wrap::default();
+        wrap.layout(&text, inner.width.into());
+        let lines = wrap.lines();
+        self.tops[2] = self.tops[2].min(lines.len().saturating_sub(inner.height.into()));
+        for (range, y) in lines.iter().skip(self.tops[2]).zip(inner.top()..inner.bottom()) {
+            let style = theme.style(Role::Text);
+            buf.set_stringn(inner.x, y, &text[range.clone()], inner.width.into(), style);
+        }
+    }
+
+    /// The text of a token of the reply at the head.
+    fn made(&self, at: usize) -> Option<String> {
+        let path = self.tree.path(self.tree.head());
+        let start = path.iter().rposition(|s| !s.joined)?;
+        let mut left = at;
+        for span in &path[start..] {
+            if left < span.len {
+                return Some(self.tree.reply(span.node)?.tokens.get(left)?.text.to_string());
+            }
+            left -= span.len;
+        }
+        None
+    }
+
     fn draw_message(
         &mut self,
         area: Rect,
@@ -206,7 +281,12 @@ impl Chat {
         theme: &Theme,
         bars: bool,
     ) -> Option<Position> {
-        let block = pane(" Message ", self.focus == Focus::Composer, theme);
+        self.panes.push((area, Focus::Composer));
+        let title = match self.editing {
+            Some(_) => " Edit · what follows becomes a branch ",
+            None => " Message ",
+        };
+        let block = pane(title, self.focus == Focus::Composer, theme);
         let inner = block.inner(area);
         block.render(area, buf);
         let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
@@ -244,158 +324,6 @@ impl Chat {
         }
         buf.set_stringn(x, area.y, text, area.right().saturating_sub(x).into(), dim);
     }
-
-    fn draw_side(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) {
-        let model = self.model_facts();
-        let model_height = u16::try_from(model.len()).unwrap_or(u16::MAX).saturating_add(2);
-        let [knobs, model_area, reply] = Layout::vertical([
-            Constraint::Length(Knobs::height() + 4),
-            Constraint::Length(model_height),
-            Constraint::Fill(1),
-        ])
-        .areas(area);
-        self.draw_knobs(knobs, buf, theme);
-        self.draw_model(model_area, buf, theme, &model);
-        if reply.height >= 3 {
-            let block = pane(" Reply ", false, theme);
-            let inner = block.inner(reply);
-            block.render(reply, buf);
-            draw_facts(inner, buf, theme, &self.reply_facts(), 0);
-        }
-    }
-
-    fn draw_overlay(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) {
-        let facts = self.model_facts();
-        let lines = match self.focus {
-            Focus::Knobs => Knobs::height() + 4,
-            _ => u16::try_from(facts.len()).unwrap_or(u16::MAX).saturating_add(2),
-        };
-        let (width, height) = (SIDE.min(area.width), lines.min(area.height));
-        let area = Rect { x: area.right() - width, y: area.y, width, height };
-        Clear.render(area, buf);
-        match self.focus {
-            Focus::Knobs => self.draw_knobs(area, buf, theme),
-            _ => self.draw_model(area, buf, theme, &facts),
-        }
-    }
-
-    fn draw_knobs(&self, area: Rect, buf: &mut Buffer, theme: &Theme) {
-        let focused = self.focus == Focus::Knobs;
-        let busy = matches!(self.phase, Phase::Busy { .. });
-        let title = if busy { " Knobs · live " } else { " Knobs " };
-        let block = pane(title, focused, theme);
-        let inner = block.inner(area);
-        block.render(area, buf);
-        let [rows, _, kept] = Layout::vertical([
-            Constraint::Length(Knobs::height()),
-            Constraint::Length(1),
-            Constraint::Length(1),
-        ])
-        .areas(inner);
-        self.knobs.draw(rows, buf, theme, focused, busy);
-        let text = match (self.reply.kept, &self.opened) {
-            (Some((kept, mass)), Some(o)) => {
-                let mut text = format!(
-                    "  kept {} of {}",
-                    meter::grouped(kept),
-                    meter::grouped(o.card.n_vocab)
-                );
-                if let Some(mass) = mass {
-                    text += &format!(" · mass {:.1}%", mass * 100.0);
-                }
-                text
-            }
-            _ => "  acts on the next token".into(),
-        };
-        buf.set_stringn(kept.x, kept.y, text, kept.width.into(), theme.style(Role::Dim));
-    }
-
-    fn draw_model(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, facts: &[Fact]) {
-        let block = pane(" Model ", self.focus == Focus::Model, theme);
-        let inner = block.inner(area);
-        block.render(area, buf);
-        self.model_top = self.model_top.min(facts.len().saturating_sub(inner.height.into()));
-        draw_facts(inner, buf, theme, facts, self.model_top);
-    }
-
-    fn model_facts(&self) -> Vec<Fact> {
-        let path = one_line_name(&self.start.source.path.display().to_string());
-        let Some(Opened { card, n_ctx, kv_bytes }) = &self.opened else {
-            let state = match self.phase {
-                Phase::Loading => "loading …",
-                _ => "not open",
-            };
-            return vec![("file", path), ("", state.into())];
-        };
-        let ctx = match n_ctx < &card.n_ctx_train {
-            true => format!(
-                "{} of {} trained",
-                meter::grouped(*n_ctx),
-                meter::grouped(card.n_ctx_train)
-            ),
-            false => meter::grouped(*n_ctx),
-        };
-        let kv = *kv_bytes as u64;
-        let in_use = kv as f64 * self.used as f64 / (*n_ctx).max(1) as f64;
-        let threads = match self.start.threads {
-            1 => "1 thread".into(),
-            n => format!("{n} threads"),
-        };
-        let all = card.weight_bytes.saturating_add(kv);
-        let template = if card.has_template { "its own template" } else { "none: completion" };
-        vec![
-            ("arch", format!("{} · {} layers", card.arch, card.n_layer)),
-            ("width", format!("{} · ffn {}", card.n_embd, card.n_ff)),
-            ("heads", format!("{} · kv {} · {} wide", card.n_head, card.n_head_kv, card.head_dim)),
-            ("vocab", format!("{} · {}", meter::grouped(card.n_vocab), card.tokenizer)),
-            ("context", ctx),
-            (
-                "params",
-                format!("{} · {:.2} bpw", meter::count(card.parameters), card.bits_per_weight),
-            ),
-            ("memory", meter::bytes(all)),
-            ("  weights", format!("{} · {}", meter::bytes(card.weight_bytes), card.dtype)),
-            ("  KV", format!("{} · {} in use", meter::bytes(kv), meter::bytes(in_use as u64))),
-            ("kernels", format!("{} · {threads}", card.kernels)),
-            ("chat", template.into()),
-            ("format", card.format.clone()),
-            ("file", tail(&path, SIDE - 2 - LABEL as u16 - 3)),
-        ]
-    }
-
-    fn reply_facts(&self) -> Vec<Fact> {
-        let reply = &self.reply;
-        let mut facts = Vec::new();
-        if let Some((_, s)) = reply.ended {
-            let cached = match s.reused_tokens {
-                0 => String::new(),
-                n => format!(" · {n} from cache"),
-            };
-            facts
-                .push(("prompt", format!("{} tokens{cached}", s.prefill_tokens + s.reused_tokens)));
-            if s.prefill_tokens > 0 {
-                facts.push(("", format!("{} tok/s", meter::rate(s.prefill_rate()))));
-            }
-        } else if let Some(p) = reply.prefill {
-            facts.push(("prompt", format!("{}/{}", p.done, p.total)));
-        }
-        if reply.tokens > 0 {
-            facts.push(("tokens", meter::grouped(reply.tokens)));
-        }
-        if let Some(rate) = reply.rate() {
-            facts.push(("speed", format!("{} tok/s", meter::rate(rate))));
-        }
-        if let Some(bits) = reply.bits() {
-            facts.push(("surprise", format!("{bits:.2} bits/token")));
-        }
-        if let Some((stop, _)) = reply.ended {
-            facts.push(("ended", reply::word(stop).into()));
-        }
-        if facts.is_empty() {
-            facts.push(("", "none yet".into()));
-        }
-        facts
-    }
 }
 
 /// `new 22.4 ▇▇▇▇`; in parentheses where a knob cut it, which needs no colour to be seen.
@@ -413,45 +341,12 @@ fn rival(shown: &Shown, bars: bool) -> String {
     }
 }
 
-/// The beginning of a text, for a place that has `cells` cells.
-fn clip(text: &str, cells: u16) -> String {
-    use unicode_segmentation::UnicodeSegmentation;
-    if text.cell_width() <= cells {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut width = 1;
-    for g in text.graphemes(true) {
-        width += g.cell_width();
-        if width > cells {
-            break;
-        }
-        out.push_str(g);
-    }
-    out + "…"
-}
-
-/// The end of a text, for a place that has `cells` cells: of a path, that is what tells most.
-fn tail(text: &str, cells: u16) -> String {
-    use unicode_segmentation::UnicodeSegmentation;
-    if text.cell_width() <= cells {
-        return text.to_owned();
-    }
-    let mut width = 1;
-    let fits = |g: &&str| {
-        width += g.cell_width();
-        width <= cells
-    };
-    let kept: usize = text.graphemes(true).rev().take_while(fits).map(str::len).sum();
-    format!("…{}", &text[text.len() - kept..])
-}
-
 /// A name from a file, shown on one line with its blanks as they are.
 pub(super) fn one_line_name(name: &str) -> String {
     one_line(name).replace('␣', " ")
 }
 
-fn pane(title: &str, focused: bool, theme: &Theme) -> Block<'static> {
+pub(super) fn pane(title: &str, focused: bool, theme: &Theme) -> Block<'static> {
     let (border, text) =
         if focused { (Role::Focus, Role::Focus) } else { (Role::Border, Role::Title) };
     // The focus must be seen without colour too.
@@ -462,17 +357,6 @@ fn pane(title: &str, focused: bool, theme: &Theme) -> Block<'static> {
     Block::bordered()
         .border_style(theme.style(border))
         .title(Line::from(Span::styled(title, theme.style(text))))
-}
-
-fn draw_facts(area: Rect, buf: &mut Buffer, theme: &Theme, facts: &[Fact], top: usize) {
-    for ((label, value), y) in facts.iter().skip(top).zip(area.top()..area.bottom()) {
-        let label = format!(" {label:LABEL$} ");
-        let width = usize::from(area.width.saturating_sub(1));
-        let x = buf.set_stringn(area.x, y, label, width, theme.style(Role::Dim)).0;
-        let left = (area.right().saturating_sub(1)).saturating_sub(x);
-        let value = clip(&one_line_name(value), left);
-        buf.set_stringn(x, y, value, left.into(), theme.style(Role::Text));
-    }
 }
 
 /// Drawing where the room was looked after.

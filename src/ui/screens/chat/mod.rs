@@ -1,33 +1,53 @@
 //! A conversation with one model: what was said, what is being written, the knobs. Speaks to the
 //! engine in commands only.
 
+mod act;
 mod draw;
+mod events;
 mod reply;
+mod rivals;
+mod side;
+mod talk;
+mod view;
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
+use ratatui::layout::{Position, Rect};
 
 use super::Screen;
+use crate::conversation::file::Saved;
+use crate::conversation::{NodeId, Place, Record, Tree};
 use crate::engine::Error;
-use crate::engine::chat::{Role, Turn};
 use crate::engine::model::Card;
-use crate::engine::service::{Command, Event, Prompt, SessionId, Source};
-use crate::engine::session::{Setup, Stats, Stop};
-use crate::ui::keymap::{self, Focus, Now};
+use crate::engine::service::{Command, Event, SessionId, Source};
+use crate::engine::session::Setup;
+use crate::engine::tokenizer::Token;
+use crate::ui::keymap::{self, Focus, Keymap, Now};
 use crate::ui::msg::{Action, Effect, Exit};
-use crate::ui::widgets::composer::{Composer, Edit};
-use crate::ui::widgets::knobs::{self, Knobs};
-use crate::ui::widgets::transcript::{Item, Transcript, Voice};
+use crate::ui::theme::Theme;
+use crate::ui::widgets::composer::Composer;
+use crate::ui::widgets::knobs::Knobs;
+use crate::ui::widgets::transcript::{Transcript, Voice};
 use reply::Reply;
+use view::View;
 
-/// Rivals asked for with every token, unless the user says how many.
+pub use view::Colour;
+
+/// Rivals told with every token, unless the user says how many.
 const TOP: usize = 8;
 /// A second Ctrl+C has to come within this time.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Seeds picked for a reply are below this, so that one can type them.
 const SEEDS: u64 = 1_000_000;
+
+fn top(setup: &Setup) -> usize {
+    if setup.top == 0 { TOP } else { setup.top }
+}
 
 /// Where the conversation stands.
 #[derive(Clone, Debug)]
@@ -63,6 +83,12 @@ pub struct Start {
     pub threads: usize,
     /// Where seeds come from that nobody chose.
     pub entropy: u64,
+    /// The reference path computes.
+    pub exact: bool,
+    /// What tokens are told apart by.
+    pub colour: Colour,
+    /// The keys.
+    pub keys: Arc<Keymap>,
 }
 
 /// What the engine told of the model and its session.
@@ -82,24 +108,56 @@ struct Flash {
     quits: bool,
 }
 
+/// Why a reply does not go on by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// Somebody paused it.
+    Paused,
+    /// A single token was asked for.
+    Stepped,
+}
+
 /// The conversation's state.
 #[derive(Debug)]
 pub struct Chat {
     start: Start,
+    keys: Arc<Keymap>,
     phase: Phase,
     opened: Option<Opened>,
     /// Positions in use.
     used: usize,
-    transcript: Transcript,
+    /// What was said.
+    tree: Tree,
+    /// The same as it is read.
+    view: View,
+    /// The reply that grows.
+    growing: Option<NodeId>,
+    /// Where one was before going back.
+    redo: Vec<Option<Place>>,
+    /// What the message will stand in for.
+    editing: Option<NodeId>,
+    held: Option<Held>,
+    /// Texts of the prompts' tokens.
+    texts: HashMap<Token, String>,
+    /// Whether the conversation has a file; which.
+    begun: bool,
+    file: Option<PathBuf>,
     composer: Composer,
     knobs: Knobs,
     focus: Focus,
+    zoomed: bool,
     reply: Reply,
+    /// The alternative that is chosen.
+    rival: usize,
+    /// A place that was marked.
+    marked: Option<Place>,
     /// A message that waits for the model.
     queued: Option<String>,
     flash: Option<Flash>,
-    /// First line of the model's numbers that is shown.
-    model_top: usize,
+    /// First lines shown of the model's numbers, the times, the prompt.
+    tops: [usize; 3],
+    /// Panes as they were drawn last, for the mouse.
+    panes: Vec<(Rect, Focus)>,
     now: Duration,
 }
 
@@ -108,16 +166,29 @@ impl Chat {
     pub fn new(start: Start, out: &mut Vec<Effect>) -> Chat {
         let mut chat = Chat {
             knobs: Knobs::new(start.setup.params.clone(), start.max),
+            keys: Arc::clone(&start.keys),
             phase: Phase::Loading,
             opened: None,
             used: 0,
-            transcript: Transcript::default(),
+            tree: Tree::default(),
+            view: View::new(start.colour),
+            growing: None,
+            redo: Vec::new(),
+            editing: None,
+            held: None,
+            texts: HashMap::new(),
+            begun: false,
+            file: None,
             composer: Composer::default(),
             focus: Focus::Composer,
+            zoomed: false,
             reply: Reply::default(),
+            rival: 0,
+            marked: None,
             queued: None,
             flash: None,
-            model_top: 0,
+            tops: [0; 3],
+            panes: Vec::new(),
             now: Duration::ZERO,
             start,
         };
@@ -130,12 +201,81 @@ impl Chat {
 
     fn open(&mut self, out: &mut Vec<Effect>) {
         self.phase = Phase::Loading;
-        let mut setup = self.start.setup.clone();
-        if setup.top == 0 {
-            setup.top = TOP;
-        }
+        let setup = Setup { top: top(&self.start.setup), ..self.start.setup.clone() };
         let (id, source) = (self.start.id, self.start.source.clone());
         out.push(Effect::Engine(Command::Open { id, source, setup }));
+    }
+
+    /// Goes on with a conversation of before, in its file.
+    pub fn resume(&mut self, path: PathBuf, saved: Saved, out: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Busy { .. }) {
+            return self.flash("not while a reply is being made");
+        }
+        self.forget();
+        self.start.system = saved.header.system.clone();
+        self.tree = saved.tree;
+        (self.begun, self.file) = (true, Some(path.clone()));
+        if let Some(head) = self.tree.head()
+            && let Some(params) = self.tree.params_at(head)
+        {
+            self.knobs.set_params(params.clone());
+        }
+        self.rebuild();
+        for note in saved.notes {
+            self.tell(Voice::Note, &note);
+        }
+        if self.fingerprint().is_some_and(|f| f != saved.header.model.fingerprint) {
+            let text = format!("this conversation was begun with {}", saved.header.model.name);
+            self.tell(Voice::Note, &text);
+        }
+        out.push(Effect::Keep(crate::ui::msg::Keep::Open(path)));
+        self.transcript().follow();
+    }
+
+    /// The model, as a conversation's file names it.
+    pub fn fingerprint(&self) -> Option<String> {
+        self.opened.as_ref().map(|o| format!("{:016x}", o.card.fingerprint))
+    }
+
+    /// The conversation is gone from the screen; its file stays.
+    fn forget(&mut self) {
+        self.tree = Tree::default();
+        self.view.clear();
+        self.reply = Reply::default();
+        self.redo.clear();
+        (self.editing, self.held, self.marked, self.growing) = (None, None, None, None);
+        (self.begun, self.file, self.used) = (false, None, 0);
+    }
+
+    fn transcript(&mut self) -> &mut Transcript {
+        &mut self.view.transcript
+    }
+
+    fn rebuild(&mut self) {
+        let name = self.short_name();
+        self.view.rebuild(&self.tree, &name);
+        self.used = match self.tree.head() {
+            Some(head) => self.tree.context(head).map_or(self.used, |(tokens, _)| tokens.len()),
+            None => 0,
+        };
+    }
+
+    /// What is known of a token.
+    fn record_at(&self, place: Place) -> Option<&Record> {
+        self.tree.reply(place.node)?.tokens.get(place.at)
+    }
+
+    /// Where the conversation is kept, or why it is not.
+    pub fn kept(&mut self, kept: Result<PathBuf, String>) {
+        match kept {
+            Ok(path) => self.file = Some(path),
+            Err(why) => self.tell(Voice::Fault, &format!("✗ the conversation is not kept: {why}")),
+        }
+    }
+
+    /// The model's file.
+    pub fn path(&self) -> &std::path::Path {
+        &self.start.source.path
     }
 
     /// The time since the program started.
@@ -158,7 +298,14 @@ impl Chat {
             broken: matches!(self.phase, Phase::Broken(_) | Phase::Gone),
             empty: self.composer.is_empty(),
             completion: self.is_completion(),
-            replied: self.transcript.items().iter().any(|i| i.voice == Voice::Model),
+            replied: self.view.is_replied(),
+            token: self.view.cursor.is_some_and(|c| c.token.is_some()),
+            selecting: self.view.anchor.is_some(),
+            branches: self.tree.nodes().len() > 2,
+            redo: !self.redo.is_empty(),
+            found: !self.view.query.is_empty(),
+            held: self.held.is_some(),
+            ..Now::default()
         }
     }
 
@@ -172,8 +319,19 @@ impl Chat {
 
     /// A key that has no row in the key map.
     pub fn key(&mut self, key: KeyEvent) {
-        if self.focus == Focus::Composer && keymap::is_text(&key) {
-            self.composer.key(key);
+        if !keymap::is_text(&key) {
+            return;
+        }
+        match (self.focus, key.code) {
+            (Focus::Composer, _) => self.composer.key(key),
+            (Focus::Find, KeyCode::Char(c)) => self.view.query.push(c),
+            (Focus::Find, KeyCode::Backspace) => drop(self.view.query.pop()),
+            _ => return,
+        }
+        if self.focus == Focus::Find {
+            self.view.search();
+            self.view.cursor = None;
+            self.view.next_hit(true);
         }
     }
 
@@ -195,7 +353,7 @@ impl Chat {
 
     /// The engine died.
     pub fn engine_gone(&mut self) {
-        self.transcript.live = false;
+        self.transcript().live = false;
         self.phase = Phase::Gone;
         self.focus = Focus::Transcript;
         self.fault("the engine stopped working; the conversation cannot go on");
@@ -215,12 +373,13 @@ impl Chat {
         self.flash = Some(Flash { text: text.into(), until: self.now + AGAIN, quits: false });
     }
 
-    fn fault(&mut self, text: &str) {
-        self.transcript.push(Item::new(Voice::Fault, "", &format!("✗ {text}")));
+    /// Says what is wrong and stops nothing.
+    pub fn warn(&mut self, text: &str) {
+        self.tell(Voice::Note, &format!("! {text}"));
     }
 
-    fn note(&mut self, text: &str) {
-        self.transcript.push(Item::new(Voice::Note, "", text));
+    fn fault(&mut self, text: &str) {
+        self.tell(Voice::Fault, &format!("✗ {text}"));
     }
 
     fn is_completion(&self) -> bool {
@@ -235,55 +394,12 @@ impl Chat {
     fn send(&mut self, text: String, out: &mut Vec<Effect>) {
         match self.phase {
             Phase::Loading if self.queued.is_none() => {
-                let mut item = Item::new(Voice::You, "you", &text);
-                item.foot = "waits for the model".into();
-                self.transcript.push(item);
+                self.view.waiting(&text);
                 self.queued = Some(text);
             }
-            Phase::Idle if !text.is_empty() || self.is_completion() => {
-                if !text.is_empty() {
-                    self.transcript.push(Item::new(Voice::You, "you", &text));
-                }
-                self.prompt(out);
-            }
+            Phase::Idle if !text.is_empty() || self.is_completion() => self.say(text, out),
             _ => {}
         }
-    }
-
-    /// Asks for a reply to the conversation as it stands.
-    fn prompt(&mut self, out: &mut Vec<Effect>) {
-        let id = self.start.id;
-        let mut params = self.knobs.params().clone();
-        if params.seed == 0 {
-            params.seed = next_seed(&mut self.start.entropy);
-        }
-        self.knobs.begin(params.seed);
-        self.reply = Reply::new(params.seed);
-        let mut turns = Vec::new();
-        for item in self.transcript.items() {
-            let role = match item.voice {
-                Voice::You => Role::User,
-                Voice::Model => Role::Assistant,
-                Voice::Note | Voice::Fault => continue,
-            };
-            turns.push(Turn { role, content: item.raw().to_owned() });
-        }
-        let prompt = if self.is_completion() {
-            Prompt::Text(turns.into_iter().map(|t| t.content).collect())
-        } else {
-            if let Some(system) = &self.start.system {
-                turns.insert(0, Turn { role: Role::System, content: system.clone() });
-            }
-            Prompt::Chat(turns)
-        };
-        let mut item = Item::new(Voice::Model, self.short_name(), "");
-        item.aside = self.knobs.summary(params.seed);
-        self.transcript.push(item);
-        self.transcript.live = true;
-        self.transcript.follow();
-        self.phase = Phase::Busy { stopping: None };
-        out.push(Effect::Engine(Command::Configure { id, params }));
-        out.push(Effect::Engine(Command::Prompt { id, prompt, max: self.knobs.max() }));
     }
 
     /// The model's name without what every file's name ends in.
@@ -293,21 +409,12 @@ impl Chat {
         draw::one_line_name(bare.unwrap_or(name))
     }
 
-    /// A knob was turned: the engine is told, and the reply shows where.
+    /// A knob was turned: the engine is told, and tells where it acts.
     fn configured(&mut self, out: &mut Vec<Effect>) {
         let mut params = self.knobs.params().clone();
-        let busy = matches!(self.phase, Phase::Busy { .. });
         if params.seed == 0 {
             // The reply that is being made goes on with its own random numbers.
             params.seed = self.reply.seed.max(1);
-        }
-        if busy {
-            self.reply.changes += 1;
-            let summary = self.knobs.summary(params.seed);
-            if let Some(item) = self.transcript.last_mut() {
-                item.mark();
-                item.aside = summary;
-            }
         }
         if matches!(self.phase, Phase::Busy { .. } | Phase::Idle) {
             let id = self.start.id;
@@ -315,241 +422,18 @@ impl Chat {
         }
         self.flash(self.knobs.chosen_text());
     }
-
-    /// Takes a message back whose reply has no word, so that it can be sent again.
-    fn take_back(&mut self) {
-        if self.transcript.items().last().is_some_and(|i| i.voice == Voice::Model) {
-            self.transcript.pop();
-        }
-        if self.transcript.items().last().is_some_and(|i| i.voice == Voice::You)
-            && let Some(item) = self.transcript.pop()
-        {
-            // What was written meanwhile comes after it.
-            let since = self.composer.text();
-            let gap = if since.is_empty() { "" } else { "\n" };
-            self.composer.set(&format!("{}{gap}{since}", item.raw()));
-        }
-    }
-
-    fn interrupt(&mut self, out: &mut Vec<Effect>) {
-        match &mut self.phase {
-            Phase::Busy { stopping: Some(since) } if self.now < *since + AGAIN => {
-                out.push(Effect::Quit(Exit::Interrupted));
-            }
-            Phase::Busy { stopping } => {
-                *stopping = Some(self.now);
-                out.push(Effect::Cancel(self.start.id));
-            }
-            Phase::Broken(_) | Phase::Gone => out.push(Effect::Quit(self.exit())),
-            _ if !self.composer.is_empty() => {
-                // Not lost: the arrow up brings it back.
-                self.composer.take();
-            }
-            _ if self.flash.as_ref().is_some_and(|f| f.quits) => {
-                out.push(Effect::Quit(self.exit()));
-            }
-            _ => {
-                self.flash(format!("{} again to quit", keymap::key_for(Action::Interrupt)));
-                self.flash.iter_mut().for_each(|f| f.quits = true);
-            }
-        }
-    }
-
-    fn regenerate(&mut self, out: &mut Vec<Effect>) {
-        if !matches!(self.phase, Phase::Idle) || !self.situation().replied {
-            return;
-        }
-        while let Some(item) = self.transcript.pop() {
-            if item.voice == Voice::Model {
-                break;
-            }
-            if item.voice == Voice::You {
-                // A message without a reply stays, and is answered.
-                self.transcript.push(item);
-                break;
-            }
-        }
-        self.prompt(out);
-    }
-
-    fn move_focus(&mut self, focus: Focus) {
-        self.leave_number();
-        let broken = self.situation().broken;
-        self.focus = if broken && focus == Focus::Composer { Focus::Transcript } else { focus };
-    }
-
-    /// Scrolls what has the focus; the conversation, if that cannot be scrolled.
-    fn scroll(&mut self, lines: isize, pages: f32) {
-        match (self.focus, lines) {
-            (Focus::Model, 0) => {}
-            (Focus::Model, n) => self.model_top = self.model_top.saturating_add_signed(n),
-            (_, 0) => self.transcript.scroll_page(pages),
-            (_, n) => self.transcript.scroll(n),
-        }
-    }
-
-    fn opened(&mut self, opened: Opened, out: &mut Vec<Effect>) {
-        let first = self.opened.is_none();
-        self.opened = Some(opened);
-        self.phase = Phase::Idle;
-        let queued = self.queued.take();
-        if queued.is_some() {
-            self.transcript.pop();
-        }
-        if first && self.is_completion() {
-            self.note("no chat template: completion mode. What you write is continued as it is.");
-            if self.start.system.is_some() {
-                self.note("without a template the system prompt has no place: it is not used.");
-            }
-        }
-        if let Some(text) = queued {
-            self.send(text, out);
-        }
-    }
-
-    fn stopped(&mut self, stop: Stop, text: &str, stats: Stats) {
-        let n_ctx = self.opened.as_ref().map_or(0, |o| o.n_ctx);
-        let mut wordless = true;
-        if let Some(item) = self.transcript.last_mut() {
-            item.push(text);
-            item.foot = reply::foot(stop, stats.decode_tokens, n_ctx);
-            wordless = item.raw().is_empty();
-        }
-        self.reply.prefill = None;
-        self.reply.ended = Some((stop, stats));
-        self.transcript.live = false;
-        self.phase = Phase::Idle;
-        if stop == Stop::Cancelled && wordless {
-            self.take_back();
-        }
-    }
-
-    fn failed(&mut self, error: &Arc<Error>) {
-        match self.phase {
-            Phase::Loading => {
-                self.queued = None;
-                self.phase = Phase::Broken(Arc::clone(error));
-                self.focus = Focus::Transcript;
-                self.fault(&format!("cannot open the model\n{error}"));
-            }
-            Phase::Busy { .. } => {
-                self.transcript.live = false;
-                self.phase = Phase::Idle;
-                self.reply.prefill = None;
-                match self.transcript.last_mut() {
-                    Some(item) if !item.raw().is_empty() => item.foot = "— broken off".into(),
-                    _ => self.take_back(),
-                }
-                self.fault(&error.to_string());
-            }
-            _ => self.fault(&error.to_string()),
-        }
-    }
 }
 
 impl Screen for Chat {
     fn act(&mut self, action: Action, out: &mut Vec<Effect>) {
-        let toggle = |is: Focus, to: Focus| if is == to { Focus::Composer } else { to };
-        match action {
-            Action::Interrupt => self.interrupt(out),
-            Action::EndOfFile if self.composer.is_empty() => out.push(Effect::Quit(self.exit())),
-            Action::EndOfFile => self.composer.edit(Edit::DeleteNext),
-            Action::Quit => out.push(Effect::Quit(self.exit())),
-            Action::Knobs => self.move_focus(toggle(self.focus, Focus::Knobs)),
-            Action::Model => self.move_focus(toggle(self.focus, Focus::Model)),
-            Action::NextPane | Action::PrevPane => {
-                const RING: [Focus; 4] =
-                    [Focus::Composer, Focus::Transcript, Focus::Knobs, Focus::Model];
-                let at = RING.iter().position(|f| *f == self.focus).unwrap_or(0);
-                let step = if action == Action::NextPane { 1 } else { RING.len() - 1 };
-                self.move_focus(RING[(at + step) % RING.len()]);
-            }
-            Action::Back => self.move_focus(Focus::Composer),
-            Action::NewSession if matches!(self.phase, Phase::Idle) => {
-                self.transcript.clear();
-                self.reply = Reply::default();
-                self.used = 0;
-                self.flash("a new conversation");
-            }
-            Action::NewSession => self.flash("not while a reply is being made"),
-            Action::Send => match self.phase {
-                Phase::Busy { .. } => {
-                    let stop = keymap::key_for(Action::Interrupt);
-                    self.flash(format!("a reply is being made; {stop} stops it"));
-                }
-                Phase::Loading if self.queued.is_some() => {
-                    self.flash("a message waits for the model already");
-                }
-                Phase::Loading if self.composer.is_empty() => {}
-                _ => {
-                    let text = self.composer.take();
-                    self.send(text, out);
-                }
-            },
-            Action::Regenerate => self.regenerate(out),
-            Action::Edit(edit) => self.composer.edit(edit),
-            Action::Scroll(n) => self.scroll(n.into(), 0.0),
-            Action::ScrollHalf(n) => self.scroll(0, f32::from(n) / 2.0),
-            Action::Top => self.transcript.to_top(),
-            Action::Bottom => self.transcript.follow(),
-            Action::Choose { down } => self.knobs.choose(down),
-            Action::Turn(turn) => {
-                if self.knobs.turn(turn) {
-                    self.configured(out);
-                } else if matches!(turn, knobs::Turn::Step { .. }) {
-                    self.flash("that is as far as it goes");
-                }
-            }
-            Action::TypeStart => self.knobs.type_start(),
-            Action::TypeBack => self.knobs.type_back(),
-            Action::TypeEnd { keep } => {
-                if self.knobs.type_end(keep) {
-                    self.configured(out);
-                }
-            }
-            // The application's own, or those that need the key.
-            Action::Help | Action::Redraw | Action::Suspend | Action::TypeChar => {}
-        }
+        self.perform(action, out);
     }
 
     fn event(&mut self, event: &Event, out: &mut Vec<Effect>) {
-        match event {
-            Event::Opened { id, card, n_ctx, kv_bytes } if *id == self.start.id => {
-                let opened = Opened { card: Arc::clone(card), n_ctx: *n_ctx, kv_bytes: *kv_bytes };
-                self.opened(opened, out);
-            }
-            Event::Prefill { id, done, total } if *id == self.start.id => {
-                self.reply.read(*done, *total, self.now);
-                self.used = *done;
-            }
-            Event::Piece { id, piece, used } if *id == self.start.id => {
-                self.reply.piece(piece, self.now);
-                self.used = *used;
-                if let Some(item) = self.transcript.last_mut() {
-                    item.push(&piece.text);
-                }
-            }
-            Event::Stopped { id, stop, text, stats } if *id == self.start.id => {
-                self.stopped(*stop, text, *stats);
-            }
-            Event::Note { id, text } if *id == self.start.id => self.note(text),
-            Event::Failed { id, error } if *id == self.start.id => self.failed(error),
-            Event::Closed { id } if *id == self.start.id => {
-                // A bug took the session away: the conversation is here, a new one can have it.
-                self.note("the session was lost and is opened again");
-                self.used = 0;
-                self.open(out);
-            }
-            _ => {}
-        }
+        self.told(event, out);
     }
 
-    fn draw(
-        &mut self,
-        area: ratatui::layout::Rect,
-        buf: &mut ratatui::buffer::Buffer,
-        theme: &crate::ui::theme::Theme,
-    ) -> Option<ratatui::layout::Position> {
+    fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
         self.paint(area, buf, theme)
     }
 }

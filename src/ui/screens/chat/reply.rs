@@ -82,6 +82,10 @@ pub struct Reply {
     /// Sum of −log2 p over `told` tokens.
     bits: f64,
     told: usize,
+    /// Tokens that were there when it went on.
+    before: usize,
+    /// Seconds of the last tokens.
+    secs: VecDeque<f32>,
     /// When the first and the last token came.
     times: Option<(Duration, Duration)>,
 }
@@ -90,6 +94,12 @@ impl Reply {
     /// A reply that starts with this seed.
     pub fn new(seed: u64) -> Reply {
         Reply { seed, ..Reply::default() }
+    }
+
+    /// The same reply goes on.
+    pub fn again(&mut self) {
+        (self.ended, self.prefill, self.times) = (None, None, None);
+        self.before = self.tokens;
     }
 
     /// The prompt is read as far as `done` at time `now`.
@@ -104,6 +114,10 @@ impl Reply {
         self.tokens += 1;
         let first = self.times.map_or(now, |(first, _)| first);
         self.times = Some((first, now));
+        self.secs.push_back(piece.secs);
+        if self.secs.len() > RECENT {
+            self.secs.pop_front();
+        }
         let choice = &piece.choice;
         if let Some(logprob) = choice.logprob {
             self.bits -= f64::from(logprob) / std::f64::consts::LN_2;
@@ -131,13 +145,22 @@ impl Reply {
 
     /// Tokens a second, as they came.
     pub fn rate(&self) -> Option<f64> {
+        let made = self.tokens - self.before.min(self.tokens);
         match (self.ended, self.times) {
             (Some((_, stats)), _) => (stats.decode_tokens > 0).then(|| stats.decode_rate()),
-            (None, Some((first, last))) if self.tokens > 1 && last > first => {
-                Some((self.tokens - 1) as f64 / (last - first).as_secs_f64())
+            (None, Some((first, last))) if made > 1 && last > first => {
+                Some((made - 1) as f64 / (last - first).as_secs_f64())
             }
             _ => None,
         }
+    }
+
+    /// Milliseconds of the last tokens: the quickest, the median, the slowest.
+    pub fn millis(&self) -> Option<[f64; 3]> {
+        let mut all: Vec<f32> = self.secs.iter().copied().collect();
+        all.sort_by(f32::total_cmp);
+        let at = |n: usize| all.get(n).map(|s| f64::from(*s) * 1000.0);
+        Some([at(0)?, at(all.len() / 2)?, at(all.len() - 1)?])
     }
 
     /// Mean surprise, in bits a token.
@@ -153,11 +176,11 @@ impl Reply {
 }
 
 /// Why a reply ended, as a line below it; empty where the model ended it itself.
-pub fn foot(stop: Stop, tokens: usize, n_ctx: usize) -> String {
+pub fn foot(stop: Stop, tokens: usize) -> String {
     match stop {
         Stop::Eos => String::new(),
         Stop::Length => format!("— ended at max new, {tokens} tokens"),
-        Stop::Context => format!("— the context of {n_ctx} tokens is full"),
+        Stop::Context => "— the context is full".into(),
         Stop::Word => "— ended at a stop text".into(),
         Stop::Cancelled => "— stopped".into(),
     }

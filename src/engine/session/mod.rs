@@ -1,19 +1,23 @@
 //! One conversation's state and the one generation loop, [`step_all`]: front ends call it for one
 //! session or for many, and none of them has a loop body that knows prompts, sampling or stops.
 
+mod words;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::cancel::Cancel;
-use super::chat::{Role, Turn};
+use super::chat::Role;
 use super::error::{Error, Result};
 use super::format::Checkpoint;
 use super::kv::{KvCache, KvType, Shape};
 use super::model::{Config, Model, Pass, Row, Scratch, Tap, default_kv_of};
-use super::sampler::{Choice, Params, Sampler};
+use super::sampler::{Params, Rng, Sampler};
 use super::stop::Stops;
-use super::tokenizer::{Detok, Encode, Token};
+use super::tokenizer::{Detok, Encode, Token, Tokenizer};
 use super::workers::Workers;
+
+pub use words::{Encoded, FOLDED, Piece, Prompt, Setup, Stats, Step, Stop};
 
 /// Most prompt tokens of one step: large enough to use each weight many times, small enough that
 /// progress is seen and other sessions are not kept waiting.
@@ -31,21 +35,6 @@ pub struct Compute<'a> {
     pub workers: &'a Workers,
     /// Looked at before every layer.
     pub cancel: &'a Cancel,
-}
-
-/// How a session is made.
-#[derive(Clone, Debug, Default)]
-pub struct Setup {
-    /// Sampling knobs.
-    pub params: Params,
-    /// Positions it can hold; 0 takes the model's trained context, at most [`DEFAULT_CTX`].
-    pub n_ctx: usize,
-    /// KV type; `None` takes [`Model::default_kv`].
-    pub kv: Option<KvType>,
-    /// Texts that end the reply; never part of it, matched on bytes across tokens.
-    pub stop: Vec<String>,
-    /// Candidates reported with every token; 0 none.
-    pub top: usize,
 }
 
 /// Bytes of the weights of a model that is not loaded yet, and of K and V of one session, by its
@@ -68,109 +57,6 @@ fn resolve(n_ctx: usize, trained: usize) -> usize {
     if n_ctx == 0 { trained.min(DEFAULT_CTX) } else { n_ctx }
 }
 
-/// What a prompt is made of.
-#[derive(Clone, Debug)]
-pub enum Prompt {
-    /// Plain text to be continued (completion mode).
-    Text(String),
-    /// A conversation, through the model's template; the model replies to it.
-    Chat(Vec<Turn>),
-    /// Text as `run` and the ancestor take it: where the file is llama2.c's own, the most tokens of
-    /// the reply count positions, the prompt's included.
-    Story(String),
-}
-
-/// A prompt as ids.
-#[derive(Clone, Debug)]
-pub struct Encoded {
-    /// The ids.
-    pub tokens: Vec<Token>,
-    /// The model's template takes no system prompt, so that it stands at the beginning of the first
-    /// message: to be said ([`FOLDED`]).
-    pub folded_system: bool,
-}
-
-/// What is said where a system prompt was folded into the first message.
-pub const FOLDED: &str =
-    "the model's chat template takes no system prompt: it stands in the first message";
-
-/// Why a reply ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stop {
-    /// The model ended it.
-    Eos,
-    /// As many tokens as were asked for.
-    Length,
-    /// The context is full.
-    Context,
-    /// One of the stop texts.
-    Word,
-    /// Somebody asked to stop.
-    Cancelled,
-}
-
-/// One token of a reply.
-#[derive(Clone, Debug)]
-pub struct Piece {
-    /// Its position in the context.
-    pub pos: usize,
-    /// The token, its probability and its rivals.
-    pub choice: Choice,
-    /// Text that became whole with it: may be empty, may hold bytes of earlier tokens.
-    pub text: String,
-    /// Texts of `choice.top`, in its order.
-    pub top_text: Vec<String>,
-}
-
-/// What one step did.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// A chunk of the prompt was read.
-    Prefill {
-        /// Prompt tokens in the cache now.
-        done: usize,
-        /// Prompt tokens in all.
-        total: usize,
-    },
-    /// A token was made.
-    Piece(Piece),
-    /// The reply is over.
-    Stop {
-        /// Why.
-        stop: Stop,
-        /// Text that was still held back.
-        text: String,
-    },
-}
-
-/// Counts and times of one reply.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Stats {
-    /// Prompt tokens that were run (not those found in the cache).
-    pub prefill_tokens: usize,
-    /// Prompt tokens found in the cache.
-    pub reused_tokens: usize,
-    /// Seconds in prefill.
-    pub prefill_s: f64,
-    /// Tokens made.
-    pub decode_tokens: usize,
-    /// Seconds making them.
-    pub decode_s: f64,
-}
-
-impl Stats {
-    /// Prompt tokens a second.
-    pub fn prefill_rate(&self) -> f64 {
-        self.prefill_tokens as f64 / self.prefill_s.max(1e-9)
-    }
-
-    /// Tokens a second.
-    pub fn decode_rate(&self) -> f64 {
-        self.decode_tokens as f64 / self.decode_s.max(1e-9)
-    }
-}
-
 /// One conversation: tokens, KV, sampler, unfinished text.
 pub struct Session {
     model: Arc<Model>,
@@ -184,8 +70,14 @@ pub struct Session {
     cached: usize,
     /// (n_vocab) after the last cached position; empty where that is not known.
     logits: Vec<f32>,
-    /// Tokens before this are prompt: running them is prefill.
+    /// Tokens before this are prompt, those after it reply.
     prompt: usize,
+    /// Tokens before this were given: running them is prefill.
+    given: usize,
+    /// Logits after the last token of the prompt: a reply can begin again without running it.
+    begun: Option<(usize, Vec<f32>)>,
+    /// The next token, where somebody chose it.
+    forced: Option<Token>,
     detok: Detok,
     stops: Stops,
     /// Most tokens of this reply; 0 until the context is full.
@@ -214,6 +106,9 @@ impl Session {
             cached: 0,
             logits: Vec::new(),
             prompt: 0,
+            given: 0,
+            begun: None,
+            forced: None,
             detok: Detok::default(),
             stops: Stops::new(&setup.stop),
             max: 0,
@@ -269,6 +164,16 @@ impl Session {
         self.sampler.reseed(seed);
     }
 
+    /// State of the random numbers, as [`Piece::rng`].
+    pub fn rng(&self) -> u64 {
+        self.sampler.rng.state()
+    }
+
+    /// Sets the random numbers to a state in which they were.
+    pub fn set_rng(&mut self, state: u64) {
+        self.sampler.rng = Rng::new(state);
+    }
+
     /// Logits (n_vocab) after the last position that was run to its end: what the newest token was
     /// taken from, or the next one will be.
     pub fn logits(&self) -> Option<&[f32]> {
@@ -304,6 +209,7 @@ impl Session {
         self.fits(tokens, self.tokens.len())?;
         self.tokens.extend_from_slice(tokens);
         self.prompt = self.tokens.len();
+        (self.given, self.forced) = (self.prompt, None);
         Ok(())
     }
 
@@ -317,10 +223,20 @@ impl Session {
         } else {
             self.cached = self.cached.min(common);
             self.tokens.truncate(common);
+            self.forget_start(common);
             self.tokens.extend_from_slice(&tokens[common..]);
         }
         self.prompt = self.tokens.len();
+        (self.given, self.forced) = (self.prompt, None);
         Ok(self.cached)
+    }
+
+    /// Makes the context exactly `tokens` as [`Session::set_prompt`] does, of which those from
+    /// `reply` on are the reply so far: [`Session::resume`] goes on with it.
+    pub fn restore(&mut self, tokens: &[Token], reply: usize) -> Result<usize> {
+        let kept = self.set_prompt(tokens)?;
+        self.prompt = reply.min(tokens.len());
+        Ok(kept)
     }
 
     /// The ids of a prompt: text through the tokenizer, a conversation through the model's
@@ -328,6 +244,7 @@ impl Session {
     pub fn encode(&self, prompt: &Prompt) -> Result<Encoded> {
         let tokenizer = &self.model.tokenizer;
         match prompt {
+            Prompt::Tokens(tokens) => Ok(Encoded { tokens: tokens.clone(), folded_system: false }),
             Prompt::Text(text) | Prompt::Story(text) => {
                 let tokens = tokenizer.encode(text, Encode { bos: true, special: false });
                 Ok(Encoded { tokens, folded_system: false })
@@ -347,17 +264,59 @@ impl Session {
     }
 
     /// Forgets everything from position `pos` on; KV before it is kept. To go on, the last token
-    /// kept is run once more, for its logits.
+    /// kept is run once more, for its logits; where the prompt ends, they are still there.
     pub fn rewind(&mut self, pos: usize) {
+        self.forced = None;
         if pos >= self.tokens.len() {
             return;
         }
         self.tokens.truncate(pos);
         self.prompt = self.prompt.min(pos);
+        self.given = self.given.min(pos);
+        self.forget_start(pos);
         if pos < self.cached {
             self.cached = pos.saturating_sub(1);
             self.logits.clear();
+            if let Some((at, logits)) = self.begun.as_ref().filter(|(at, _)| *at == pos) {
+                self.cached = *at;
+                self.logits.extend_from_slice(logits);
+            }
         }
+    }
+
+    /// Drops the logits after the prompt where its tokens change from `pos` on.
+    fn forget_start(&mut self, pos: usize) {
+        self.begun.take_if(|(at, _)| *at > pos);
+    }
+
+    /// Makes `token` the next one, whatever the sampler would have taken.
+    pub fn take(&mut self, token: Token) -> Result<()> {
+        self.fits(&[token], self.tokens.len())?;
+        self.forced = Some(token);
+        Ok(())
+    }
+
+    /// Goes on with the reply as it stands, for at most `max` more tokens (0: until the context is
+    /// full). Nothing is run but what is not in the cache.
+    pub fn resume(&mut self, max: usize) {
+        let model = Arc::clone(&self.model);
+        let bos = model.tokenizer.bos();
+        let start = self.prompt.min(self.tokens.len());
+        self.detok = Detok::new(self.tokens[..start].iter().any(|t| Some(*t) != bos));
+        self.stops.finish();
+        // What the reply holds back so far: half a character, the beginning of a stop text.
+        for at in start..self.tokens.len() {
+            let prev = at.checked_sub(1).map(|p| self.tokens[p]);
+            let text = self.detok.push(&model.tokenizer, prev, self.tokens[at]);
+            if self.stops.push(&text).1 {
+                // Gone on behind a stop text on purpose.
+                self.stops.finish();
+            }
+        }
+        (self.max, self.ended) = (max, None);
+        let waiting = self.tokens.len() - self.cached;
+        self.given = if waiting <= 1 { self.cached.min(self.given) } else { self.tokens.len() };
+        self.stats = Stats { reused_tokens: self.cached, ..Stats::default() };
     }
 
     /// Starts a reply of at most `max` tokens (0: until the context is full) to the context as it
@@ -367,7 +326,7 @@ impl Session {
         let text_before = self.tokens.iter().any(|t| Some(*t) != bos);
         self.detok = Detok::new(text_before);
         self.stops.finish();
-        (self.max, self.ended) = (max, None);
+        (self.max, self.ended, self.forced) = (max, None, None);
         self.stats = Stats { reused_tokens: self.cached.min(self.prompt), ..Stats::default() };
     }
 
@@ -476,7 +435,18 @@ impl Session {
 
     /// Takes a token from the logits.
     fn sample(&mut self) -> Step {
-        let choice = self.sampler.sample(&self.logits, &self.tokens, self.top);
+        if self.tokens.len() == self.prompt {
+            let (at, begun) = self.begun.get_or_insert_default();
+            if *at != self.prompt || begun.is_empty() {
+                *at = self.prompt;
+                begun.clone_from(&self.logits);
+            }
+        }
+        let forced = self.forced.take();
+        let choice = match forced {
+            Some(id) => self.sampler.force(id, &self.logits, &self.tokens, self.top),
+            None => self.sampler.sample(&self.logits, &self.tokens, self.top),
+        };
         let model = Arc::clone(&self.model);
         let tokenizer = &model.tokenizer;
         if tokenizer.eog().contains(&choice.id) {
@@ -490,9 +460,17 @@ impl Session {
         if hit {
             self.ended = Some(Stop::Word);
         }
-        let spell = |id: Token| String::from_utf8_lossy(tokenizer.bytes(id)).into_owned();
-        let top_text = choice.top.iter().map(|c| spell(c.id)).collect();
-        Step::Piece(Piece { pos, choice, text, top_text })
+        let top_text = choice.top.iter().map(|c| word(tokenizer, c.id)).collect();
+        let (rng, forced) = (self.sampler.rng.state(), forced.is_some());
+        Step::Piece(Piece { pos, choice, text, top_text, rng, secs: 0.0, forced })
+    }
+}
+
+/// A token's text by itself: what stands for no text, as a control token does, is spelled out.
+pub fn word(tokenizer: &Tokenizer, id: Token) -> String {
+    match tokenizer.bytes(id) {
+        [] => tokenizer.spell(id),
+        bytes => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
 
@@ -523,20 +501,25 @@ pub fn step_all(sessions: &mut [(&mut Session, &Cancel)], workers: &Workers) -> 
             }
             // Another session's flag ended the pass: nothing is lost, the rows run again.
             (Plan::Run(_), Err(Error::Cancelled)) => {
-                Ok(Step::Prefill { done: s.cached.min(s.prompt), total: s.prompt })
+                Ok(Step::Prefill { done: s.cached.min(s.given), total: s.given })
             }
             (Plan::Run(_), Err(e)) => Err(Error::Internal(e.to_string())),
             // A token that was just made has only to be run: the next one follows at once.
-            (Plan::Run(_), Ok(())) if s.cached > s.prompt && s.ready() => Ok(s.sample()),
+            (Plan::Run(_), Ok(())) if s.cached > s.given && s.ready() => Ok(s.sample()),
             (Plan::Run(n), Ok(())) => {
                 s.stats.prefill_tokens += n;
                 s.stats.prefill_s += prefill_s;
-                out.push(Ok(Step::Prefill { done: s.cached, total: s.prompt }));
+                out.push(Ok(Step::Prefill { done: s.cached, total: s.given }));
                 continue;
             }
             (Plan::Sample, _) => Ok(s.sample()),
         };
-        s.stats.decode_s += start.elapsed().as_secs_f64();
+        let secs = start.elapsed().as_secs_f64();
+        s.stats.decode_s += secs;
+        let mut step = step;
+        if let Ok(Step::Piece(piece)) = &mut step {
+            piece.secs = secs as f32;
+        }
         out.push(step);
     }
     out

@@ -1,16 +1,15 @@
-//! Every number of a checkpoint, looked at once.
+//! Every number of tensors, looked at once.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::engine::{DType, Result, Tensor, quant};
+use super::rows::Rows;
+use crate::engine::{Result, Tensor};
 use crate::tools::Control;
 use crate::tools::progress::Progress;
 
-/// Numbers that one job decodes.
-const JOB: usize = 1 << 18;
 /// Jobs between two looks at the caller's flags.
 const BATCH: usize = 256;
 
@@ -106,59 +105,17 @@ impl Sums {
     }
 }
 
-/// Rows of a tensor as they decode.
-pub struct Rows<'a> {
-    tensor: &'a Tensor,
-    /// Rows.
-    pub rows: usize,
-    /// Numbers in a row.
-    pub cols: usize,
-    row_bytes: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// `None` for tensors whose size is not what their shape needs.
-    pub fn new(tensor: &'a Tensor) -> Option<Rows<'a>> {
-        let n = tensor.len();
-        let (rows, cols) = (tensor.rows(), tensor.cols());
-        let row_bytes = usize::try_from(tensor.dtype.bytes_of(cols as u64)?).ok()?;
-        let scales = match tensor.dtype {
-            DType::Q8G if tensor.group == 0 || cols % tensor.group != 0 => return None,
-            DType::Q8G => n / tensor.group * 4,
-            _ => 0,
-        };
-        (tensor.data.len() == rows.checked_mul(row_bytes)?.checked_add(scales)?).then_some(Rows {
-            tensor,
-            rows,
-            cols,
-            row_bytes,
-        })
-    }
-
-    /// Decodes row `r` into `out` (`cols` numbers); `false` if the type cannot be decoded.
-    pub fn decode(&self, r: usize, out: &mut [f32]) -> bool {
-        let (t, data) = (self.tensor, &self.tensor.data);
-        let row = &data[r * self.row_bytes..(r + 1) * self.row_bytes];
-        if t.dtype != DType::Q8G {
-            return quant::decode_row(t.dtype, row, out);
+/// The sums of some rows; `None` where they cannot be decoded.
+fn sums(rows: &Rows<'_>, range: Range<usize>) -> Option<Sums> {
+    let mut sums = Sums::NONE;
+    let mut row = vec![0f32; rows.cols];
+    for r in range {
+        if !rows.decode(r, &mut row) {
+            return None;
         }
-        let per_row = self.cols / t.group * 4;
-        let at = self.rows * self.row_bytes + r * per_row;
-        quant::decode_groups(row, &data[at..at + per_row], t.group, out);
-        true
+        sums.row(&row);
     }
-
-    fn sums(&self, range: Range<usize>) -> Option<Sums> {
-        let mut sums = Sums::NONE;
-        let mut row = vec![0f32; self.cols];
-        for r in range {
-            if !self.decode(r, &mut row) {
-                return None;
-            }
-            sums.row(&row);
-        }
-        Some(sums)
-    }
+    Some(sums)
 }
 
 /// What each tensor holds; `None` where it cannot be decoded.
@@ -171,10 +128,7 @@ pub fn scan(
     let mut jobs = Vec::new();
     for (i, rows) in rows.iter().enumerate() {
         let Some(rows) = rows else { continue };
-        let step = (JOB / rows.cols.max(1)).max(1);
-        for start in (0..rows.rows).step_by(step) {
-            jobs.push((i, start..(start + step).min(rows.rows)));
-        }
+        jobs.extend(rows.ranges().map(|range| (i, range)));
     }
     let mut all: Vec<Option<Sums>> = rows.iter().map(|r| r.as_ref().map(|_| Sums::NONE)).collect();
     let total = jobs.len();
@@ -183,7 +137,7 @@ pub fn scan(
         // Collected in order, and merged in order: the sums do not depend on the threads.
         let found: Vec<(usize, Option<Sums>)> = batch
             .par_iter()
-            .map(|(i, range)| (*i, rows[*i].as_ref().and_then(|r| r.sums(range.clone()))))
+            .map(|(i, range)| (*i, rows[*i].as_ref().and_then(|r| sums(r, range.clone()))))
             .collect();
         for (i, sums) in found {
             match (&mut all[i], sums) {
