@@ -474,6 +474,7 @@ fn beside(name: &str, script: Script, look: fn(&mut Pty)) {
             sessions: None,
             resume: None,
             around: Around::default(),
+            door: None,
             seen: None,
         };
         let exit = run_with(options, &Fake { script, events, receiver }).expect("a terminal");

@@ -309,6 +309,14 @@ impl Serving {
         lock(&self.hub.server).favour(source);
     }
 
+    /// Makes a model the default one, unless there is one.
+    pub fn offer(&self, source: &Source) {
+        let mut server = lock(&self.hub.server);
+        if server.default.is_none() {
+            server.favour(source.clone());
+        }
+    }
+
     /// Listens on an address, and tells which it is (a port of 0 is any that is free). An address
     /// that others than this machine can reach needs `remote`.
     ///

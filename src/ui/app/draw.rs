@@ -41,6 +41,7 @@ impl App {
             (Page::Models, _) => self.models.draw(body, buf, &theme),
             (Page::Tab(Tab::Inspect), _) => self.inspect.draw(body, buf, &theme),
             (Page::Tab(Tab::Logs), _) => self.logs.draw(body, buf, &theme),
+            (Page::Tab(Tab::Pool), _) => self.pool.draw(body, buf, &theme),
             (Page::Tab(_), Some((_, chat))) => chat.draw(body, buf, &theme),
             (Page::Tab(_), None) => None,
         };
@@ -91,6 +92,7 @@ impl App {
         let left = area.right().saturating_sub(x);
         let title = |width: u16| match (self.page, &self.chat) {
             (Page::Tab(Tab::Inspect), _) => self.inspect.title(width),
+            (Page::Tab(Tab::Pool), _) => self.pool.title(width),
             (Page::Models, None) => self.machine.clone(),
             (_, Some((_, chat))) => chat.title(width),
             _ => String::new(),
@@ -110,6 +112,7 @@ impl App {
             (Page::Models, _) => self.models.status(),
             (Page::Tab(Tab::Inspect), _) => self.inspect.status(),
             (Page::Tab(Tab::Logs), _) => self.logs.status(),
+            (Page::Tab(Tab::Pool), _) => self.pool.status(),
             (Page::Tab(_), Some((_, chat))) => chat.status(area.width),
             (Page::Tab(_), None) => (String::new(), Role::Dim),
         };

@@ -22,6 +22,7 @@ use crate::ui::screens::chat::{Chat, Start};
 use crate::ui::screens::inspect::Inspect;
 use crate::ui::screens::logs::Logs;
 use crate::ui::screens::models::{self, Models, Want};
+use crate::ui::screens::pool::{self, Pool, Serve};
 use crate::ui::screens::{Screen, Tab};
 use crate::ui::theme::Theme;
 
@@ -33,6 +34,8 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub struct Around {
     /// Where models are looked for.
     pub models: models::Start,
+    /// What the pool's screen tells of the file server.
+    pub pool: pool::Start,
     /// The log.
     pub ring: Ring,
     /// What computes, in words.
@@ -90,6 +93,7 @@ pub struct App {
     chat: Option<(SessionId, Chat)>,
     models: Models,
     inspect: Inspect,
+    pool: Pool,
     logs: Logs,
     help: Option<Help>,
     notice: Option<Notice>,
@@ -140,6 +144,7 @@ impl App {
             chat,
             models,
             inspect,
+            pool: Pool::new(around.pool),
             logs: Logs::new(around.ring),
             help: None,
             notice,
@@ -168,7 +173,8 @@ impl App {
     pub fn deadline(&self) -> Option<Duration> {
         let chat = self.chat.as_ref().and_then(|(_, c)| c.deadline());
         let notice = self.notice.as_ref().map(|n| n.until);
-        [chat, notice, self.inspect.deadline()].into_iter().flatten().min()
+        let pool = self.pool.deadline().filter(|_| self.page == Page::Tab(Tab::Pool));
+        [chat, notice, pool, self.inspect.deadline()].into_iter().flatten().min()
     }
 
     /// Takes note of what happened, and tells what is to be done.
@@ -180,15 +186,23 @@ impl App {
             Msg::Key(_) | Msg::Resize => {}
             Msg::Paste(text) => self.paste(&text, &mut out),
             Msg::Engine(event) => {
+                self.pool.event(&event, &mut out);
                 if let Some((_, chat)) = &mut self.chat {
                     chat.event(&event, &mut out);
                 }
             }
             Msg::Job(id, told) => match id.owner {
                 Owner::Models | Owner::Name => self.models.told(id, told),
+                Owner::Pool => self.pool.told(id, told, &mut out),
                 _ => self.inspect.told(id, told, &mut out),
             },
             Msg::Talk(id, path) => self.talk(id, path, &mut out),
+            Msg::Served(seen) => self.pool.take(*seen, &mut out),
+            Msg::Asked(ask, question) => self.pool.asked(ask, question),
+            Msg::Listened(answer) => {
+                self.pool.listened(answer);
+                out.push(Effect::Serve(Serve::Look));
+            }
             Msg::Logged => self.logs.fetch(),
             Msg::Kept(kept) => {
                 if let Some((_, chat)) = &mut self.chat {
@@ -199,10 +213,13 @@ impl App {
             Msg::Loaded(path, saved) => self.loaded(path, saved, &mut out),
             Msg::Say(text) => self.say(text, Again::Nothing),
             Msg::Mouse(event) => self.mouse(event, &mut out),
-            Msg::EngineGone => match &mut self.chat {
-                Some((_, chat)) => chat.engine_gone(),
-                None => self.say("the engine stopped working", Again::Nothing),
-            },
+            Msg::EngineGone => {
+                self.pool.engine_gone();
+                match &mut self.chat {
+                    Some((_, chat)) => chat.engine_gone(),
+                    None => self.say("the engine stopped working", Again::Nothing),
+                }
+            }
             Msg::InputGone => out.push(Effect::Quit(Exit::HungUp)),
             Msg::Signal(exit) => out.push(Effect::Quit(exit)),
         }
@@ -213,6 +230,7 @@ impl App {
         self.now = now;
         self.notice.take_if(|n| n.until <= now);
         self.inspect.time(now, out);
+        self.pool.time(now);
         if let Some((_, chat)) = &mut self.chat {
             chat.time(now);
         }
@@ -226,6 +244,7 @@ impl App {
         match self.page {
             Page::Models => self.models.paste(text),
             Page::Tab(Tab::Inspect) => self.inspect.paste(text, out),
+            Page::Tab(Tab::Pool) => self.pool.paste(text),
             Page::Tab(_) => {
                 if let Some((_, chat)) = &mut self.chat {
                     self.page = Page::Tab(Tab::Chat);
@@ -241,6 +260,7 @@ impl App {
             (Page::Models, _) => self.models.situation(),
             (Page::Tab(Tab::Inspect), _) => self.inspect.situation(),
             (Page::Tab(Tab::Logs), _) => self.logs.situation(),
+            (Page::Tab(Tab::Pool), _) => self.pool.situation(),
             (Page::Tab(_), Some((_, chat))) => chat.situation(),
             (Page::Tab(_), None) => Now { focus: Focus::Library, ..Now::default() },
         }
@@ -309,6 +329,9 @@ impl App {
             (Action::Scroll(_) | Action::ScrollHalf(_), Some(help)) => help.act(action, out),
             (Action::Interrupt, _) => self.interrupt(out),
             (action, _) => {
+                if action.is_pools() && self.page != Page::Tab(Tab::Pool) {
+                    self.go(Tab::Pool, out);
+                }
                 // What leads to another pane leads out of the help.
                 self.help = None;
                 self.act(action, out);
@@ -400,6 +423,7 @@ impl App {
             (Page::Models, _) => self.models.key(key),
             (Page::Tab(Tab::Inspect), _) => self.inspect.key(key, out),
             (Page::Tab(Tab::Logs), _) => self.logs.key(key),
+            (Page::Tab(Tab::Pool), _) => self.pool.key(key),
             _ => {}
         }
     }
@@ -415,7 +439,16 @@ impl App {
             },
             (Page::Tab(Tab::Inspect), _) => self.inspect.act(action, out),
             (Page::Tab(Tab::Logs), _) => self.logs.act(action, out),
+            (Page::Tab(Tab::Pool), chat) => {
+                self.pool.own(chat.as_ref().map(|(id, _)| *id));
+                self.pool.act(action, out);
+            }
             (Page::Tab(_), _) => {}
+        }
+        match self.pool.take_want() {
+            Some(pool::Want::Chat(path)) => self.want_talk(path, out),
+            Some(pool::Want::Own) => self.page = Page::Tab(Tab::Chat),
+            None => {}
         }
         match self.models.take_want() {
             Some(Want::Inspect(path)) => {
@@ -482,6 +515,11 @@ impl App {
                 }
                 self.page = Page::Tab(tab);
             }
+            (Tab::Pool, _) => {
+                self.pool.own(self.chat.as_ref().map(|(id, _)| *id));
+                self.page = Page::Tab(tab);
+                out.push(Effect::Serve(Serve::Look));
+            }
             _ => self.page = Page::Tab(tab),
         }
     }
@@ -493,6 +531,7 @@ impl App {
             (Page::Tab(Tab::Chat), Some((_, chat))) => return chat.act(Action::Interrupt, out),
             (Page::Models, _) if self.models.interrupt() => return,
             (Page::Tab(Tab::Inspect), _) if self.inspect.interrupt() => return,
+            (Page::Tab(Tab::Pool), _) if self.pool.interrupt(out) => return,
             (_, Some((_, chat))) if busy(chat) => return chat.act(Action::Interrupt, out),
             _ => {}
         }

@@ -7,7 +7,7 @@ use super::*;
 use Focus::{Composer, Help, Knobs, Model, Number, Transcript};
 use Place::In;
 
-const FOCUSES: [Focus; 20] = [
+const FOCUSES: [Focus; 25] = [
     Focus::Rivals,
     Focus::Speed,
     Focus::Prompt,
@@ -27,6 +27,11 @@ const FOCUSES: [Focus; 20] = [
     Focus::Detail,
     Focus::Play,
     Focus::Logs,
+    Focus::Pool,
+    Focus::Server,
+    Focus::Trace,
+    Focus::Sessions,
+    Focus::Reading,
     Focus::Nothing,
 ];
 

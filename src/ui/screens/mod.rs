@@ -4,6 +4,7 @@ pub mod chat;
 pub mod inspect;
 pub mod logs;
 pub mod models;
+pub mod pool;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -60,7 +61,7 @@ pub const TABS: &[TabRow] = &[
     row(Tab::Lens, "Lens", "Lens", false),
     row(Tab::Compare, "Compare", "Cmp", false),
     row(Tab::Quantize, "Quantize", "Quant", false),
-    row(Tab::Pool, "Pool", "Pool", false),
+    row(Tab::Pool, "Pool", "Pool", true),
     row(Tab::Logs, "Logs", "Log", true),
 ];
 
