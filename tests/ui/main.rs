@@ -7,5 +7,7 @@ mod inspect;
 mod keys;
 mod logs;
 mod models;
+mod pool;
 mod screens;
+mod serving;
 mod visit;
