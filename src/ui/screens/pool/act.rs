@@ -125,7 +125,8 @@ impl Pool {
                     out.push(Effect::Copy(texts.join("\n\n")));
                 }
             }
-            _ => return false,
+            // Nothing else of the screen is seen.
+            _ => {}
         }
         true
     }
@@ -141,8 +142,7 @@ impl Pool {
             return out.push(Effect::Serve(Serve::Stop));
         }
         let (key, s) = (keymap::key_for(Action::Serve), if n == 1 { "" } else { "s" });
-        self.said = Some(format!("{key} again ends {n} connection{s}"));
-        self.sure = Some(Sure::Stop);
+        self.ask_back(format!("{key} again ends {n} connection{s}"), Sure::Stop);
     }
 
     /// Lets the chosen model go; asks back where sessions use it, and not where one is the
@@ -153,6 +153,9 @@ impl Pool {
             return;
         };
         let name = row.name.clone();
+        if row.card.is_none() {
+            return self.give_up(&name, out);
+        }
         let users = self.users(&name);
         if users.iter().any(|s| self.own == Some(s.id)) {
             self.fault = Some(format!("the conversation uses {}", shown_line(&name)));
@@ -164,8 +167,22 @@ impl Pool {
             let who = self.used_by(row);
             let key = keymap::key_for(Action::Unload);
             let shown = shown_line(&name);
-            self.said = Some(format!("{who} uses {shown}: {key} again ends that and unloads it"));
-            self.sure = Some(Sure::Unload(name));
+            let text = format!("{who} uses {shown}: {key} again ends that and unloads it");
+            self.ask_back(text, Sure::Unload(name));
+        }
+    }
+
+    /// No longer waits for a load, where it was asked for here.
+    fn give_up(&mut self, name: &str, out: &mut Vec<Effect>) {
+        let row = self.seen.pool.get(name);
+        let ours = |q: &Question| match q {
+            Question::Load(of, source) => of == name || row.is_some_and(|r| r.source == *source),
+            _ => false,
+        };
+        let mut loads = self.asked.iter().filter(|(_, q)| ours(q));
+        match loads.next() {
+            Some((ask, _)) => out.push(Effect::Engine(Command::GiveUp { ask: *ask })),
+            None => self.fault = Some(format!("{} is being loaded", shown_line(name))),
         }
     }
 

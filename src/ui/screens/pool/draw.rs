@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 
 use super::rows::ago;
-use super::{Part, Pool, Typing};
+use super::{PARTS, Part, Pool, Typing};
 use crate::engine::pool::Row;
 use crate::llmfs::Listed;
 use crate::ui::keymap;
@@ -19,6 +19,8 @@ use crate::ui::widgets::transcript::NoPaint;
 const WIDE: u16 = 110;
 /// Rows from which on more than one pane is shown.
 const TALL: u16 = 18;
+/// Columns below which only what tells most is said.
+const NARROW: u16 = 70;
 /// Cells of the server's labels.
 const LABEL: u16 = 10;
 
@@ -81,6 +83,13 @@ impl Pool {
         }
     }
 
+    /// Where one is among the panes, where only one of them is seen.
+    fn place(&self, area: Rect) -> Option<String> {
+        let key = keymap::key_for(Action::NextPane);
+        let at = PARTS.iter().position(|p| *p == self.part)?;
+        (area.width < NARROW).then(|| format!("pane {} of {} · {key}", at + 1, PARTS.len()))
+    }
+
     /// The line being typed, above a pane's rows.
     fn draw_field(
         &mut self,
@@ -102,7 +111,8 @@ impl Pool {
     fn draw_models(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
         let focused = self.part == Part::Models;
         let list_focused = focused && self.typing.is_none();
-        let note = "used last first";
+        let note = self.place(area).unwrap_or_else(|| "used last first".into());
+        let note = note.as_str();
         let mut inner = pane(area, buf, theme, "Models in memory", note, list_focused);
         let cursor = match self.typing {
             Some(Typing::Load) => {
@@ -150,7 +160,10 @@ impl Pool {
             n => format!("at most {n} models"),
         };
         let key = keymap::key_for(Action::Limit);
-        let text = format!("{text} · {models} · {key} limits");
+        let text = match area.width < NARROW {
+            true => format!("{text} · {models}"),
+            false => format!("{text} · {models} · {key} limits"),
+        };
         let mut x = area.x + 2;
         let mut put = |text: &str, role: Role| {
             let room = area.right().saturating_sub(x);
@@ -170,7 +183,13 @@ impl Pool {
     fn draw_server(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
         let focused = self.part == Part::Server && self.typing.is_none();
         let on = !self.seen.addrs.is_empty();
-        let note = if on { "on" } else { "off" };
+        let clients = match (on, self.seen.clients.len()) {
+            (false, _) => "off".to_owned(),
+            (_, 1) => "on · 1 connection".to_owned(),
+            (_, n) => format!("on · {n} connections"),
+        };
+        let note = self.place(area).map_or(clients.clone(), |p| format!("{clients} · {p}"));
+        let note = note.as_str();
         let mut inner = pane(area, buf, theme, "File server (9P2000)", note, focused);
         let cursor = (self.typing == Some(Typing::Listen)).then(|| {
             let hint = "tcp!HOST!PORT or unix!PATH";
@@ -227,7 +246,9 @@ impl Pool {
 
     fn draw_trace(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) {
         let focused = self.part == Part::Trace && self.typing.is_none();
-        let note = if self.seen.tracing { "every message" } else { "changes" };
+        let what = if self.seen.tracing { "every message" } else { "changes" };
+        let note = self.place(area).map_or(what.to_owned(), |p| format!("{what} · {p}"));
+        let note = note.as_str();
         let inner = pane(area, buf, theme, "Trace", note, focused);
         let len = self.lines.len();
         if len == 0 {
@@ -262,7 +283,8 @@ impl Pool {
 
     fn draw_sessions(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) {
         let focused = self.part == Part::Sessions && self.typing.is_none();
-        let note = "the same in every door";
+        let note = self.place(area).unwrap_or_else(|| "the same in every door".into());
+        let note = note.as_str();
         let inner = pane(area, buf, theme, "Sessions", note, focused);
         let wide = inner.width >= 100;
         row(inner, inner.y, buf, theme, &session_header(inner.width, wide), None);
@@ -318,17 +340,20 @@ impl Columns {
         // The mark; type, total, users, idle, pin; weights and KV where there is room.
         let fixed = 2 + 7 + 8 + 6 + 5 + 4 + if parts { 16 } else { 0 };
         let rest = width.saturating_sub(fixed);
-        let (name, by) = (rest * 3 / 10, rest * 3 / 10);
-        Columns { name, file: rest.saturating_sub(name + by + 3), parts, by }
+        // Where there is no room for both, the name tells more than the file.
+        let share = if width < NARROW { 5 } else { 3 };
+        let (name, by) = (rest * share / 10, rest * share / 10);
+        let file = if share == 5 { 0 } else { rest.saturating_sub(name + by + 3) };
+        Columns { name, file, parts, by: by.saturating_sub(u16::from(share == 5) * 2) }
     }
 
     fn cells(&self, t: [(String, Role); 10]) -> Vec<Cell> {
         let [name, file, dtype, weights, kv, total, users, by, idle, pin] = t;
-        let mut out = vec![
-            left(name.0, self.name, name.1),
-            left(file.0, self.file, file.1),
-            left(dtype.0, 6, dtype.1),
-        ];
+        let mut out = vec![left(name.0, self.name, name.1)];
+        if self.file > 0 {
+            out.push(left(file.0, self.file, file.1));
+        }
+        out.push(left(dtype.0, 6, dtype.1));
         if self.parts {
             out.push(right(weights.0, 7, weights.1));
             out.push(right(kv.0, 7, kv.1));
@@ -421,14 +446,14 @@ fn session_row(s: &Listed, quiet: std::time::Duration, width: u16, wide: bool) -
     let text = |t: String| (t, Role::Text);
     let dim = |t: String| (t, Role::Dim);
     // The mark and the columns before the words, as `session_cells` has them.
-    let room = width.saturating_sub(if wide { 84 } else { 53 });
+    let room = width.saturating_sub(if wide { 81 } else { 52 });
     session_cells(
         width,
         wide,
         [
             text(s.name.clone()),
             dim(if s.remote { "9P" } else { "screen" }.into()),
-            text(shown(&s.model)),
+            text(shown(s.holds.as_deref().unwrap_or(&s.model))),
             (state.to_owned(), role),
             dim(format!("{}/{max}", s.tokens)),
             dim(s.rate.map_or("–".into(), meter::rate)),

@@ -29,6 +29,8 @@ use crate::ui::widgets::list::List;
 use crate::ui::widgets::text::shown_line;
 use crate::ui::widgets::transcript::{Item, Transcript, Voice};
 
+/// How long an answer is said.
+const SAID: Duration = Duration::from_secs(5);
 /// Lines of the trace that are kept.
 const LINES: usize = 1_000;
 
@@ -174,7 +176,8 @@ pub struct Pool {
     asked: Vec<(Ask, Question)>,
     sure: Option<Sure>,
     fault: Option<String>,
-    said: Option<String>,
+    /// What was just done, and until when that is said; what is asked back stays.
+    said: Option<(String, Duration)>,
     reading: Option<Reading>,
     want: Option<Want>,
     now: Duration,
@@ -219,13 +222,25 @@ impl Pool {
     /// The time.
     pub fn time(&mut self, now: Duration) {
         self.now = now;
+        self.said.take_if(|(_, until)| *until <= now);
+    }
+
+    fn say(&mut self, text: impl Into<String>) {
+        self.said = Some((text.into(), self.now + SAID));
+    }
+
+    /// Asks whether somebody is sure: the same key says yes.
+    fn ask_back(&mut self, text: String, sure: Sure) {
+        self.said = Some((text, Duration::MAX));
+        self.sure = Some(sure);
     }
 
     /// When what is shown changes by itself: how long something was not used.
     pub fn deadline(&self) -> Option<Duration> {
         let models = self.seen.pool.models.iter().map(|m| self.since(m));
         let sessions = self.seen.sessions.iter().filter(|s| !s.busy).map(|s| self.quiet(s));
-        models.chain(sessions).map(|at| rows::next(self.now, at)).min()
+        let said = self.said.as_ref().map(|(_, until)| *until).filter(|u| *u < Duration::MAX);
+        models.chain(sessions).map(|at| rows::next(self.now, at)).chain(said).min()
     }
 
     fn since(&self, row: &Row) -> Duration {
@@ -320,11 +335,13 @@ impl Pool {
     pub fn listened(&mut self, answer: Result<Vec<Addr>, String>) {
         match answer {
             Ok(addrs) if addrs.is_empty() => {
-                (self.said, self.fault) = (Some("nothing listens any more".into()), None);
+                self.fault = None;
+                self.say("nothing listens any more");
             }
             Ok(addrs) => {
                 let all: Vec<String> = addrs.iter().map(Addr::to_string).collect();
-                (self.said, self.fault) = (Some(format!("listening on {}", all.join(", "))), None);
+                self.fault = None;
+                self.say(format!("listening on {}", all.join(", ")));
                 self.list(Part::Server).go(0, 0);
             }
             Err(why) => self.fault = Some(shown_line(&why)),
@@ -362,10 +379,9 @@ impl Pool {
         match self.seen.pool.victims(1, bytes, "") {
             Ok(gone) if !gone.is_empty() && !known => {
                 let (what, gone) = (shown_line(&entry.name), shown_line(&gone.join(", ")));
-                self.said = Some(format!(
-                    "{what} needs room: {gone} would go. Enter loads it, Esc does not"
-                ));
-                self.sure = Some(Sure::Load(name, source));
+                let text =
+                    format!("{what} needs room: {gone} would go. Enter loads it, Esc does not");
+                self.ask_back(text, Sure::Load(name, source));
             }
             // Where it cannot be, the pool says why.
             _ => out.push(Effect::Ask(Question::Load(name, source))),
@@ -426,7 +442,7 @@ impl Pool {
             serves: self.start.there.then_some(!self.seen.addrs.is_empty()),
             traces: self.seen.tracing,
             making: busy,
-            panes: true,
+            panes: self.reading.is_none(),
             enter,
             ..Now::default()
         }
@@ -487,19 +503,19 @@ impl Screen for Pool {
         match event {
             Event::Pool(view) => self.pool_is(view),
             Event::Evicted { name } => {
-                self.said = Some(format!("{} went to make room", shown_line(name)));
+                self.say(format!("{} went to make room", shown_line(name)));
             }
             Event::Done { ask, name } => {
                 let name = shown_line(name);
-                self.said = match self.answered(*ask) {
-                    Some(Question::Load(..)) => Some(format!("{name} is loaded")),
-                    Some(Question::Unload(..)) => Some(format!("{name} is unloaded")),
-                    Some(Question::Pin(_, true)) => Some(format!("{name} stays")),
-                    Some(Question::Pin(_, false)) => Some(format!("{name} may go")),
-                    Some(Question::Limit(_)) => Some("the limits are set".into()),
-                    None => return,
-                };
+                let Some(question) = self.answered(*ask) else { return };
                 self.fault = None;
+                self.say(match question {
+                    Question::Load(..) => format!("{name} is loaded"),
+                    Question::Unload(..) => format!("{name} is unloaded"),
+                    Question::Pin(_, true) => format!("{name} stays"),
+                    Question::Pin(_, false) => format!("{name} may go"),
+                    Question::Limit(_) => "the limits are set".into(),
+                });
             }
             Event::Refused { ask, error } => {
                 if self.answered(*ask).is_some() {
@@ -521,7 +537,7 @@ impl Pool {
         if let Some(fault) = &self.fault {
             return (format!("✗ {fault}"), Role::Bad);
         }
-        if let Some(said) = &self.said {
+        if let Some((said, _)) = &self.said {
             return (said.clone(), Role::Good);
         }
         if self.naming.is_running() {

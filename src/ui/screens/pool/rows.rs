@@ -67,9 +67,15 @@ impl Pool {
             let user = if c.user.is_empty() { "–" } else { c.user.as_str() };
             let waits =
                 if c.waiting > 0 { format!(" · {} wait", c.waiting) } else { String::new() };
+            let s = |n: u64| if n == 1 { "" } else { "s" };
             let text = format!(
-                "{user} · {} · msize {} · {} fids · {} requests{waits}",
-                c.peer, c.msize, c.fids, c.requests
+                "{user} · {} · msize {} · {} fid{} · {} request{}{waits}",
+                c.peer,
+                c.msize,
+                c.fids,
+                s(c.fids as u64),
+                c.requests,
+                s(c.requests),
             );
             out.push(row("client", text.clone(), Some(text)));
         }
@@ -152,9 +158,12 @@ impl Pool {
             (None, 0) => String::new(),
             (None, _) => "nothing would go: all in use or pinned".into(),
             (Some(first), _) => {
-                let idle = ago(self.now.saturating_sub(self.since(first)));
+                let idle = match ago(self.now.saturating_sub(self.since(first))) {
+                    now if now == "now" => "just used".to_owned(),
+                    long => format!("used {long} ago"),
+                };
                 let bytes = meter::bytes(first.bytes());
-                format!("next to go: {} ({bytes}, used {idle} ago)", shown_line(&first.name))
+                format!("next to go: {} ({bytes}, {idle})", shown_line(&first.name))
             }
         }
     }
