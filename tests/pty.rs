@@ -284,7 +284,7 @@ fn what_is_on_the_screen_is_files_beside_it_and_the_server_ends_with_it() {
     });
     c.put("0/ctl", b"temp 0.35\n").unwrap();
     pty.until_text("0.35 ");
-    pty.press("\x1b[Z\r");
+    pty.press("\x1b[Zg\r");
     pty.until_text("made over 9P · read only");
     pty.until_text("One day");
     pty.signal(Signal::TERM);

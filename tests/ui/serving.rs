@@ -173,7 +173,7 @@ fn the_listener_starts_shows_its_real_address_and_who_is_there_and_stops() {
     d.until("two clients", |t| t.matches("client     glenda").count() == 2);
     d.press("esc");
     let text = d.until("what can be typed", |t| t.contains("9P on · 2 connections"));
-    assert!(text.contains(&format!("srv tcp!10.0.2.2!{port} llm; mount /srv/llm /mnt/llm")));
+    assert!(text.contains(&format!("srv tcp!10.0.2.2!{port} llm; mount")), "{text}");
     // A second one on the same address is refused, and that is said.
     d.press("a c-u");
     d.write(&tcp.to_string());
@@ -204,7 +204,7 @@ fn a_session_made_over_9p_appears_is_read_and_goes() {
     let tcp = d.listen();
     let mut c = d.dial(&tcp);
     assert_eq!(c.get("clone").unwrap(), b"0\n");
-    d.until("the session", |t| t.contains("  0    9P     (default)"));
+    d.until("the session", |t| t.contains(" 0    9P     (default)"));
     write(&mut c, "0/ctl", "temp 0.35");
     d.until("its knob", |t| t.contains("0.35 "));
     write(&mut c, "0/ctl", "steps 24");
@@ -216,7 +216,7 @@ fn a_session_made_over_9p_appears_is_read_and_goes() {
     let text = d.s.text(120, 36);
     assert!(text.contains("chat t0, 9P 0"), "both use the model:\n{text}");
     // Both sides of it are read here.
-    d.press("btab btab enter");
+    d.press("btab btab g enter");
     let words: Vec<&str> = output.split_whitespace().skip(4).take(3).collect();
     let first = words.join(" ");
     d.until("what was said", |t| t.contains("made over 9P · read only") && t.contains(&first));
@@ -262,7 +262,7 @@ fn models_are_loaded_pinned_limited_and_unloaded_and_9p_sees_the_same() {
     d.write("three=demo");
     d.press("enter");
     d.until("the refusal", |t| {
-        t.contains("✗ ") && t.contains("the pool is full") && !t.contains("> three")
+        t.contains("✗ ") && t.contains("the pool is full") && !t.contains(" three ")
     });
     d.press("g U");
     d.until("the end of it", |t| t.contains("two is unloaded"));

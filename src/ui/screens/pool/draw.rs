@@ -35,7 +35,8 @@ impl Pool {
             self.draw_reading(area, buf, theme);
             return None;
         }
-        if area.height < TALL {
+        self.alone = area.height < TALL;
+        if self.alone {
             return self.draw_part(self.part, area, buf, theme);
         }
         let models = self.seen.pool.models.len().clamp(2, 6) as u16 + 5;
@@ -84,10 +85,10 @@ impl Pool {
     }
 
     /// Where one is among the panes, where only one of them is seen.
-    fn place(&self, area: Rect) -> Option<String> {
+    fn place(&self) -> Option<String> {
         let key = keymap::key_for(Action::NextPane);
         let at = PARTS.iter().position(|p| *p == self.part)?;
-        (area.width < NARROW).then(|| format!("pane {} of {} · {key}", at + 1, PARTS.len()))
+        self.alone.then(|| format!("pane {} of {} · {key}", at + 1, PARTS.len()))
     }
 
     /// The line being typed, above a pane's rows.
@@ -111,7 +112,7 @@ impl Pool {
     fn draw_models(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) -> Option<Position> {
         let focused = self.part == Part::Models;
         let list_focused = focused && self.typing.is_none();
-        let note = self.place(area).unwrap_or_else(|| "used last first".into());
+        let note = self.place().unwrap_or_else(|| "used last first".into());
         let note = note.as_str();
         let mut inner = pane(area, buf, theme, "Models in memory", note, list_focused);
         let cursor = match self.typing {
@@ -188,7 +189,7 @@ impl Pool {
             (_, 1) => "on · 1 connection".to_owned(),
             (_, n) => format!("on · {n} connections"),
         };
-        let note = self.place(area).map_or(clients.clone(), |p| format!("{clients} · {p}"));
+        let note = self.place().map_or(clients.clone(), |p| format!("{clients} · {p}"));
         let note = note.as_str();
         let mut inner = pane(area, buf, theme, "File server (9P2000)", note, focused);
         let cursor = (self.typing == Some(Typing::Listen)).then(|| {
@@ -219,26 +220,24 @@ impl Pool {
             inner.height = inner.height.saturating_sub(lines.len() as u16);
         }
         let rows = self.server_rows();
+        let width = inner.width.saturating_sub(LABEL + 3);
+        let texts: Vec<Vec<String>> = rows.iter().map(|r| wrapped(&r.text, width)).collect();
+        // Whole where there is room for all of them: one types them elsewhere. Else a list.
+        let whole = texts.iter().map(Vec::len).sum::<usize>() <= inner.height.into();
         let list = self.list(Part::Server);
         let window = list.window(rows.len(), inner.height);
         let at = list.at;
-        // The chosen line whole below the others, where it is cut and there is room.
-        for (n, y) in window.zip(inner.y..inner.bottom()) {
+        let mut y = inner.y;
+        for n in window {
             let r = &rows[n];
             let role = if r.label == "listens" { Role::Good } else { Role::Text };
-            let width = inner.width.saturating_sub(LABEL + 3);
-            let cells = [left(r.label, LABEL, Role::Dim), left(&r.text, width, role)];
-            row(inner, y, buf, theme, &cells, (n == at).then_some(focused));
-        }
-        let spare = inner.height.saturating_sub(rows.len() as u16);
-        if let Some(r) = rows.get(at).filter(|_| focused && spare > 1) {
-            let room = inner.width.saturating_sub(LABEL + 3);
-            if r.text.chars().count() > room.into() {
-                let below = Rect { y: inner.y + rows.len() as u16 + 1, height: spare - 1, ..inner };
-                let lines = wrapped(&r.text, below.width);
-                for (text, y) in lines.iter().zip(below.y..below.bottom()) {
-                    line(below, y, buf, theme.style(Role::Focus), text);
-                }
+            let one = [r.text.clone()];
+            let lines: &[String] = if whole { &texts[n] } else { &one };
+            for (i, text) in lines.iter().enumerate() {
+                let label = if i == 0 { r.label } else { "" };
+                let cells = [left(label, LABEL, Role::Dim), left(text, width, role)];
+                row(inner, y, buf, theme, &cells, (n == at && i == 0).then_some(focused));
+                y += 1;
             }
         }
         cursor
@@ -247,7 +246,7 @@ impl Pool {
     fn draw_trace(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) {
         let focused = self.part == Part::Trace && self.typing.is_none();
         let what = if self.seen.tracing { "every message" } else { "changes" };
-        let note = self.place(area).map_or(what.to_owned(), |p| format!("{what} · {p}"));
+        let note = self.place().map_or(what.to_owned(), |p| format!("{what} · {p}"));
         let note = note.as_str();
         let inner = pane(area, buf, theme, "Trace", note, focused);
         let len = self.lines.len();
@@ -283,7 +282,7 @@ impl Pool {
 
     fn draw_sessions(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme) {
         let focused = self.part == Part::Sessions && self.typing.is_none();
-        let note = self.place(area).unwrap_or_else(|| "the same in every door".into());
+        let note = self.place().unwrap_or_else(|| "the same in every door".into());
         let note = note.as_str();
         let inner = pane(area, buf, theme, "Sessions", note, focused);
         let wide = inner.width >= 100;

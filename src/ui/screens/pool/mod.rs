@@ -163,6 +163,8 @@ pub struct Pool {
     looked: Duration,
     /// The conversation's session.
     own: Option<SessionId>,
+    /// Only one pane is seen, at the last drawing.
+    alone: bool,
     part: Part,
     lists: [List; 4],
     /// The last lines; whether each is a message.
@@ -192,6 +194,7 @@ impl Pool {
             used: HashMap::new(),
             looked: Duration::ZERO,
             own: None,
+            alone: false,
             part: Part::default(),
             lists: [List::default(); 4],
             lines: Vec::new(),
