@@ -214,7 +214,7 @@ fn a_session_made_over_9p_appears_is_read_and_goes() {
     let output = String::from_utf8(c.get("0/stream").unwrap()).unwrap();
     d.until("its end", |t| t.contains("done") && t.contains("24/24"));
     let text = d.s.text(120, 36);
-    assert!(text.contains("chat t0, 9P 0"), "both use the model:\n{text}");
+    assert!(text.contains("9P 0, chat t0"), "both use the model:\n{text}");
     // Both sides of it are read here.
     d.press("btab btab g enter");
     let words: Vec<&str> = output.split_whitespace().skip(4).take(3).collect();
