@@ -74,7 +74,7 @@ impl Desk {
         let mut desk = Desk { s, handle, door, events, served, told, tellings, unix, _dir: dir };
         desk.settle();
         desk.press("a-6");
-        desk.until("the model", |t| t.contains("> demo"));
+        desk.until("the model in use", |t| t.contains("chat t0"));
         desk
     }
 

@@ -520,10 +520,8 @@ impl Screen for Pool {
                     Question::Limit(_) => "the limits are set".into(),
                 });
             }
-            Event::Refused { ask, error } => {
-                if self.answered(*ask).is_some() {
-                    self.fault = Some(shown_line(&error.to_string()));
-                }
+            Event::Refused { ask, error } if self.answered(*ask).is_some() => {
+                self.fault = Some(shown_line(&error.to_string()));
             }
             _ => {}
         }
