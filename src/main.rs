@@ -29,8 +29,9 @@ use nine_tui::tools::{
     man, nine_p, opts, perplexity, quantize, replay, run, serve, sessions, tokenize, write_report,
 };
 use nine_tui::ui::app::Around;
+use nine_tui::ui::door::Door;
 use nine_tui::ui::logring::Ring;
-use nine_tui::ui::screens::models;
+use nine_tui::ui::screens::{models, pool};
 use nine_tui::ui::settings::Settings;
 use nine_tui::ui::theme::Palette;
 use nine_tui::{tools, ui};
@@ -430,13 +431,19 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
                 library::tilde(&s, home.as_deref())
             }),
         },
+        pool: pool::Start {
+            there: true,
+            addrs: serve::addrs(&bare.doors, namespace().as_deref()),
+            mount: serve::MOUNT.into(),
+            file: go.file.clone(),
+        },
         ring,
         machine: machine(kernels, compute.threads()),
         mouse: settings.mouse.unwrap_or(true),
         problems: settings.problems,
         inspect,
     };
-    let options = ui::Options {
+    let mut options = ui::Options {
         source: Source { path, tokenizer: go.file.tokenizer.clone(), pre: go.file.pre },
         setup: Setup {
             // Without a seed the screen picks another one for each reply, and shows it.
@@ -460,21 +467,22 @@ fn screen(bare: Bare, model: Option<PathBuf>, ring: Ring, console: &Console) -> 
         sessions: places.sessions.filter(|_| settings.keep.unwrap_or(true) && !bare.no_keep),
         resume: resume.map(|(path, saved)| (path, Box::new(saved))),
         around,
+        door: None,
         seen,
     };
     let handle = service::Handle::start(options.config);
-    // Kept until the screen ends: then the server ends too.
-    let served = match bare.serve {
-        None => None,
-        Some(serve::What::Llmfs) => {
-            let served = serve::start(&handle, &bare.doors, options.setup.clone(), None)?;
-            served.set_default(options.source.clone());
-            serve::listen(&served, &bare.doors, namespace().as_deref(), console)?;
-            Some(served)
-        }
-    };
+    // It knows the sessions of every door, and listens nowhere before somebody asks for it. Kept
+    // until the screen ends: then the server ends too.
+    let served = Arc::new(serve::start(&handle, &bare.doors, options.setup.clone(), None)?);
+    if !options.source.path.as_os_str().is_empty() {
+        served.offer(&options.source);
+    }
+    if let Some(serve::What::Llmfs) = bare.serve {
+        serve::listen(&served, &bare.doors, namespace().as_deref(), console)?;
+    }
+    options.door = Some(Door::new(Arc::clone(&served), bare.doors.allow_remote));
     let exit = ui::run_with(options, &handle);
-    drop(served);
+    served.stop();
     match exit {
         Ok(ui::Exit::NotOpened(e)) => {
             complain(console, &e.to_string());

@@ -277,6 +277,16 @@ fn what_is_on_the_screen_is_files_beside_it_and_the_server_ends_with_it() {
     c.put("0/prompt", b"One day\n").unwrap();
     c.put("0/ctl", b"generate\n").unwrap();
     assert!(c.get("0/output").unwrap().starts_with(b"One day"));
+    // It stands on the screen of the pool with its knobs, and is read there.
+    pty.press("\x1b6");
+    pty.until("the shell's session", |s| {
+        s.contents().lines().any(|l| l.contains(" 0    9P     demo") && l.contains("done"))
+    });
+    c.put("0/ctl", b"temp 0.35\n").unwrap();
+    pty.until_text("0.35 ");
+    pty.press("\x1b[Zg\r");
+    pty.until_text("made over 9P · read only");
+    pty.until_text("One day");
     pty.signal(Signal::TERM);
     assert_eq!(pty.ended(), 143);
     pty.assert_given_back();
@@ -474,6 +484,7 @@ fn beside(name: &str, script: Script, look: fn(&mut Pty)) {
             sessions: None,
             resume: None,
             around: Around::default(),
+            door: None,
             seen: None,
         };
         let exit = run_with(options, &Fake { script, events, receiver }).expect("a terminal");

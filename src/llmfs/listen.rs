@@ -25,8 +25,9 @@ use super::p9::wire::{self, Frames};
 use super::p9::{NOTAG, Rmsg, Tmsg, trace};
 use super::server::{ConnId, In, Options, Out, Server};
 use super::state::{Client, Listed};
+use crate::engine::chat::Turn;
 use crate::engine::pool::{Source, View};
-use crate::engine::service::Handle;
+use crate::engine::service::{Handle, SessionId};
 use crate::engine::session::Setup;
 
 /// Most connections at once.
@@ -84,8 +85,10 @@ struct Hub {
     next: AtomicU64,
     log: Option<Sender<Line>>,
     tracing: AtomicBool,
-    /// The newest lines.
-    ring: Mutex<VecDeque<Line>>,
+    /// The newest lines, and how many there were before them.
+    ring: Mutex<(VecDeque<Line>, u64)>,
+    /// Who looks again when something happened.
+    waker: Mutex<Option<Sender<()>>>,
 }
 
 fn now() -> u64 {
@@ -98,8 +101,10 @@ impl Hub {
     /// Tells the server, and does what it says. Answers to `own` are left for the caller to write.
     fn tell(self: &Arc<Self>, messages: impl IntoIterator<Item = In>, own: Option<ConnId>) {
         let mut others = Vec::new();
+        let mut happened = false;
         let mut server = lock(&self.server);
         for message in messages {
+            happened |= !matches!(message, In::Time(_));
             for out in server.update(message) {
                 match out {
                     Out::R(id, tag, message) => {
@@ -127,15 +132,21 @@ impl Hub {
         }
         drop(server);
         others.iter().for_each(|(_, conn)| conn.wake());
+        if happened && let Some(waker) = &*lock(&self.waker) {
+            // Whoever was woken and did not look yet will see this too.
+            let _ = waker.try_send(());
+        }
     }
 
     fn say(&self, line: Line) {
-        let mut ring = lock(&self.ring);
+        let mut guard = lock(&self.ring);
+        let (ring, before) = &mut *guard;
         if ring.len() == RING {
             ring.pop_front();
+            *before += 1;
         }
         ring.push_back(line.clone());
-        drop(ring);
+        drop(guard);
         if let Some(log) = &self.log {
             let _ = log.send(line);
         }
@@ -272,6 +283,7 @@ impl Serving {
             log: start.log,
             tracing: AtomicBool::new(start.trace),
             ring: Mutex::default(),
+            waker: Mutex::default(),
         });
         let (events, weak) = (handle.watch(), Arc::downgrade(&hub));
         let watch = move || {
@@ -295,6 +307,14 @@ impl Serving {
     /// Makes a model the default one, as `load` does: before anybody can connect.
     pub fn set_default(&self, source: Source) {
         lock(&self.hub.server).favour(source);
+    }
+
+    /// Makes a model the default one, unless there is one.
+    pub fn offer(&self, source: &Source) {
+        let mut server = lock(&self.hub.server);
+        if server.default.is_none() {
+            server.favour(source.clone());
+        }
     }
 
     /// Listens on an address, and tells which it is (a port of 0 is any that is free). An address
@@ -419,12 +439,34 @@ impl Serving {
 
     /// The newest lines, oldest first: changes, and messages while they are traced.
     pub fn lines(&self) -> Vec<Line> {
-        lock(&self.hub.ring).iter().cloned().collect()
+        self.lines_since(0).0
+    }
+
+    /// The newest lines after the first `seen`, and how many there were by now.
+    pub fn lines_since(&self, seen: u64) -> (Vec<Line>, u64) {
+        let ring = lock(&self.hub.ring);
+        let skip = seen.saturating_sub(ring.1).min(ring.0.len() as u64) as usize;
+        (ring.0.iter().skip(skip).cloned().collect(), ring.1 + ring.0.len() as u64)
+    }
+
+    /// What was said in a session, and what of it is being said.
+    pub fn said(&self, id: SessionId) -> Option<Vec<Turn>> {
+        lock(&self.hub.server).said(id)
+    }
+
+    /// From now on, tells when there may be something new to look at.
+    pub fn wake(&self, waker: Sender<()>) {
+        *lock(&self.hub.waker) = Some(waker);
     }
 
     /// Turns the trace of messages on or off.
     pub fn trace(&self, on: bool) {
         self.hub.tracing.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether messages are traced.
+    pub fn is_tracing(&self) -> bool {
+        self.hub.tracing.load(Ordering::Relaxed)
     }
 
     /// No longer listens on an address; who is connected stays. Whether it was listened on.

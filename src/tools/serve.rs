@@ -20,6 +20,9 @@ use crate::llmfs::{Addr, Library, Line, Serving, Start, address, ctl};
 /// How often it looks whether somebody wants it to end.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Where clients mount it unless somebody says otherwise.
+pub const MOUNT: &str = "/mnt/llm";
+
 /// What is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum What {
@@ -41,7 +44,7 @@ pub struct Opts {
         short = 'm',
         long,
         value_name = "DIR",
-        default_value = "/mnt/llm",
+        default_value = MOUNT,
         env = "NINE_MOUNT",
         hide_env = true
     )]
@@ -133,6 +136,20 @@ pub fn start(
         handle.send(Command::Budget { ask: handle.new_id(), budget });
     }
     Ok(serving)
+}
+
+/// Where a server listens when nothing more is said: for a screen that may start it. `namespace` is
+/// the folder for the unix socket.
+pub fn addrs(doors: &Doors, namespace: Option<&Path>) -> Vec<Addr> {
+    let mut out = doors.listen.clone();
+    if out.is_empty() {
+        out.extend(Addr::parse(address::DEFAULT));
+    }
+    let name = doors.srv.as_deref().unwrap_or(address::NAME);
+    if let Some(dir) = namespace.filter(|_| !name.is_empty() && !name.contains('/')) {
+        out.push(Addr::Unix(dir.join(name)));
+    }
+    out
 }
 
 /// Listens where the options say. `namespace` is the folder for the unix socket.

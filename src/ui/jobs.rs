@@ -33,6 +33,7 @@ pub struct JobId {
 pub enum Owner {
     Models,
     Name,
+    Pool,
     File,
     Check,
     Tensor,

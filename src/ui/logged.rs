@@ -42,6 +42,7 @@ pub fn event(event: &Event) {
 pub fn told(owner: Owner, told: &Told) {
     let target = match owner {
         Owner::Models | Owner::Name => "models",
+        Owner::Pool => "pool",
         _ => "inspect",
     };
     match told {

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod clipboard;
+pub mod door;
 pub mod jobs;
 pub mod keeper;
 pub mod keymap;
@@ -33,6 +34,7 @@ use crate::conversation::store;
 use crate::engine::service::{Command, Config, Event, Handle, SessionId, Source};
 use crate::engine::session::Setup;
 use app::{App, Around};
+use door::Door;
 use keeper::Keeper;
 use keymap::Keymap;
 use msg::{Effect, Msg};
@@ -65,6 +67,8 @@ pub struct Options {
     pub ascii: bool,
     /// What the screens beside the conversation start with.
     pub around: Around,
+    /// The file server, if there is one.
+    pub door: Option<Door>,
     /// Where conversations are kept; none where they are not.
     pub sessions: Option<PathBuf>,
     /// A conversation of before to go on with, and its file.
@@ -132,6 +136,10 @@ pub fn run_with(options: Options, engine: &impl Engine) -> io::Result<Exit> {
     watch_keys(inputs_tx)?;
     let (wake, woken) = bounded(1);
     options.around.ring.wake(wake);
+    let (wake, served) = bounded(1);
+    if let Some(door) = &options.door {
+        door.wake(wake);
+    }
     let talk = !options.source.path.as_os_str().is_empty();
     let start = Start {
         id: engine.new_id(),
@@ -155,14 +163,21 @@ pub fn run_with(options: Options, engine: &impl Engine) -> io::Result<Exit> {
     let keeper = Keeper::new(options.sessions.clone());
     let folder = options.sessions;
     let (told, tellings) = unbounded();
-    let channels = Channels { inputs, events, tellings, woken };
-    let seen = options.seen;
-    let exit =
-        Loop { app, engine, guard: &guard, told, seen, keeper, folder, since: Instant::now() }.run(
-            effects,
-            channels,
-            &mut terminal,
-        );
+    let served = if options.door.is_some() { served } else { never() };
+    let channels = Channels { inputs, events, tellings, woken, served };
+    let (seen, door) = (options.seen, options.door);
+    let exit = Loop {
+        app,
+        engine,
+        guard: &guard,
+        told,
+        seen,
+        keeper,
+        folder,
+        door,
+        since: Instant::now(),
+    }
+    .run(effects, channels, &mut terminal);
     engine.send(Command::Quit);
     drop(guard);
     match exit {
@@ -186,6 +201,8 @@ struct Channels {
     tellings: Receiver<Msg>,
     /// From the log.
     woken: Receiver<()>,
+    /// From the file server.
+    served: Receiver<()>,
 }
 
 struct Loop<'a, E> {
@@ -199,6 +216,8 @@ struct Loop<'a, E> {
     keeper: Keeper,
     /// Where conversations are kept.
     folder: Option<PathBuf>,
+    /// The file server.
+    door: Option<Door>,
     since: Instant,
 }
 
@@ -238,10 +257,13 @@ impl<E: Engine> Loop<'_, E> {
     }
 
     /// Fills `batch`: returns at once with what was typed, else not before `frame`.
-    fn wait(&self, channels: &mut Channels, batch: &mut Vec<Msg>, frame: Instant) {
+    fn wait(&mut self, channels: &mut Channels, batch: &mut Vec<Msg>, frame: Instant) {
         let mut until = self.app.deadline().map(|d| self.since + d);
         let mut typed = false;
+        // However much happens there, one look a drawing is enough.
+        let (mut looks, nothing) = (false, never());
         while !typed {
+            let served = if looks { &nothing } else { &channels.served };
             let timer = until.map_or_else(never, crossbeam_channel::at);
             let msg = select! {
                 recv(channels.inputs) -> msg => {
@@ -260,6 +282,11 @@ impl<E: Engine> Loop<'_, E> {
                     Err(_) => continue,
                 },
                 recv(channels.woken) -> _ => Msg::Logged,
+                recv(served) -> _ => {
+                    looks = true;
+                    until = Some(until.map_or(frame, |u| u.min(frame)));
+                    continue;
+                }
                 recv(timer) -> _ => break,
             };
             batch.push(msg);
@@ -269,6 +296,9 @@ impl<E: Engine> Loop<'_, E> {
         batch.extend(channels.events.try_iter().map(Msg::Engine));
         batch.extend(channels.tellings.try_iter());
         batch.extend(channels.inputs.try_iter());
+        if let Some(door) = self.door.as_mut().filter(|_| looks) {
+            batch.push(Msg::Served(Box::new(door.look())));
+        }
     }
 
     /// Notes that the first run's panel was seen. Where that cannot be written, it comes again.
@@ -287,7 +317,26 @@ impl<E: Engine> Loop<'_, E> {
     ) -> io::Result<Option<Exit>> {
         for effect in effects {
             match effect {
-                Effect::Engine(command) => self.engine.send(command),
+                Effect::Engine(command) => {
+                    if let (Some(door), Command::Open { source, .. }) = (&self.door, &command) {
+                        door.offer(source);
+                    }
+                    self.engine.send(command);
+                }
+                Effect::Ask(question) => {
+                    let ask = self.engine.new_id();
+                    self.engine.send(question.command(ask));
+                    self.app.update(Msg::Asked(ask, question));
+                }
+                Effect::Serve(serve) => {
+                    let Some(door) = &mut self.door else { continue };
+                    if let Some(seen) = door.perform(serve, &self.told)? {
+                        let effects = self.app.update(Msg::Served(Box::new(seen)));
+                        if let Some(exit) = self.perform(effects, terminal)? {
+                            return Ok(Some(exit));
+                        }
+                    }
+                }
                 Effect::Cancel(id) => self.engine.cancel(id),
                 Effect::Job(job) => {
                     let told = self.told.clone();

@@ -9,12 +9,14 @@ use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use super::jobs::{Job, JobId, Told};
 use super::screens::Tab;
+use super::screens::pool::{Question, Seen, Serve};
 use super::widgets::composer::Edit;
 use super::widgets::knobs::Turn;
 use crate::conversation::file::Saved;
 use crate::conversation::{Header, Line, store};
 use crate::engine::Error;
-use crate::engine::service::{Command, Event, SessionId};
+use crate::engine::service::{Ask, Command, Event, SessionId};
+use crate::llmfs::Addr;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -33,6 +35,12 @@ pub enum Msg {
     Job(JobId, Told),
     /// The name of a new session, and its model.
     Talk(SessionId, PathBuf),
+    /// A look at the file server.
+    Served(Box<Seen>),
+    /// The name of a question to the pool.
+    Asked(Ask, Question),
+    /// The file server listens there, nowhere any more, or could not.
+    Listened(Result<Vec<Addr>, String>),
     /// The log has new lines.
     Logged,
     /// Where the conversation is kept, or why it is not.
@@ -101,6 +109,22 @@ pub enum Action {
         /// Open it.
         open: bool,
     },
+    /// Load a model into the pool.
+    Load,
+    /// Let the chosen model go.
+    Unload,
+    /// Keep the chosen model from going by itself, or not.
+    Pin,
+    /// Set what the pool may hold.
+    Limit,
+    /// Start the file server, or stop it.
+    Serve,
+    /// Listen on another address.
+    Listen,
+    /// Trace the file server's messages, or not.
+    Trace,
+    /// Stop the chosen session's reply.
+    StopReply,
     /// Another picture of a tensor.
     View(View),
     /// Look for bad numbers in every tensor.
@@ -126,7 +150,7 @@ pub enum Action {
     /// Type the file of a text.
     Text,
     /// Type how far from the source is too far.
-    Limit,
+    Threshold,
     /// To the knobs, or back.
     Knobs,
     /// To the model's numbers, or back.
@@ -241,6 +265,13 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it is for the pool's screen, wherever it is asked for by name.
+    pub fn is_pools(self) -> bool {
+        use Action as A;
+        matches!(self, A::Load | A::Unload | A::Pin | A::Limit)
+            || matches!(self, A::Serve | A::Listen | A::Trace | A::StopReply)
+    }
+
     /// Its name, as `keymap.toml` and the palette have it: `rewind-token`.
     pub fn name(self) -> String {
         let ways = |way: i8, back: &str, on: &str| if way < 0 { back.into() } else { on.into() };
@@ -348,6 +379,10 @@ pub enum Effect {
     Job(Job),
     /// A name for a session on this model; the answer is [`Msg::Talk`].
     Talk(PathBuf),
+    /// Ask the pool; the question's name comes as [`Msg::Asked`].
+    Ask(Question),
+    /// Do this with the file server.
+    Serve(Serve),
     /// Give the clipboard a text.
     Copy(String),
     /// Write to the conversation's file.

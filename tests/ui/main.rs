@@ -7,6 +7,8 @@ mod inspect;
 mod keys;
 mod logs;
 mod models;
+mod pool;
 mod quantize;
 mod screens;
+mod serving;
 mod visit;

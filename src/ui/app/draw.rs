@@ -42,6 +42,7 @@ impl App {
             (Page::Tab(Tab::Inspect), _) => self.inspect.draw(body, buf, &theme),
             (Page::Tab(Tab::Quantize), _) => self.quantize.draw(body, buf, &theme),
             (Page::Tab(Tab::Logs), _) => self.logs.draw(body, buf, &theme),
+            (Page::Tab(Tab::Pool), _) => self.pool.draw(body, buf, &theme),
             (Page::Tab(_), Some((_, chat))) => chat.draw(body, buf, &theme),
             (Page::Tab(_), None) => None,
         };
@@ -93,6 +94,7 @@ impl App {
         let title = |width: u16| match (self.page, &self.chat) {
             (Page::Tab(Tab::Inspect), _) => self.inspect.title(width),
             (Page::Tab(Tab::Quantize), _) => self.quantize.title(),
+            (Page::Tab(Tab::Pool), _) => self.pool.title(width),
             (Page::Models, None) => self.machine.clone(),
             (_, Some((_, chat))) => chat.title(width),
             _ => String::new(),
@@ -113,6 +115,7 @@ impl App {
             (Page::Tab(Tab::Inspect), _) => self.inspect.status(),
             (Page::Tab(Tab::Quantize), _) => self.quantize.status(),
             (Page::Tab(Tab::Logs), _) => self.logs.status(),
+            (Page::Tab(Tab::Pool), _) => self.pool.status(),
             (Page::Tab(_), Some((_, chat))) => chat.status(area.width),
             (Page::Tab(_), None) => (String::new(), Role::Dim),
         };

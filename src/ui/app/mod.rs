@@ -23,6 +23,7 @@ use crate::ui::screens::chat::{Chat, Start};
 use crate::ui::screens::inspect::Inspect;
 use crate::ui::screens::logs::Logs;
 use crate::ui::screens::models::{self, Models, Want};
+use crate::ui::screens::pool::{self, Pool, Serve};
 use crate::ui::screens::quantize::Quantize;
 use crate::ui::screens::{Screen, Tab};
 use crate::ui::theme::Theme;
@@ -35,6 +36,8 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub struct Around {
     /// Where models are looked for.
     pub models: models::Start,
+    /// What the pool's screen tells of the file server.
+    pub pool: pool::Start,
     /// The log.
     pub ring: Ring,
     /// What computes, in words.
@@ -93,6 +96,7 @@ pub struct App {
     models: Models,
     inspect: Inspect,
     quantize: Quantize,
+    pool: Pool,
     logs: Logs,
     help: Option<Help>,
     /// How it ends as soon as no file is half written.
@@ -149,6 +153,7 @@ impl App {
             models,
             inspect,
             quantize,
+            pool: Pool::new(around.pool),
             logs: Logs::new(around.ring),
             help: None,
             leaving: None,
@@ -178,7 +183,8 @@ impl App {
     pub fn deadline(&self) -> Option<Duration> {
         let chat = self.chat.as_ref().and_then(|(_, c)| c.deadline());
         let notice = self.notice.as_ref().map(|n| n.until);
-        [chat, notice, self.inspect.deadline()].into_iter().flatten().min()
+        let pool = self.pool.deadline().filter(|_| self.page == Page::Tab(Tab::Pool));
+        [chat, notice, pool, self.inspect.deadline()].into_iter().flatten().min()
     }
 
     /// Takes note of what happened, and tells what is to be done.
@@ -190,6 +196,7 @@ impl App {
             Msg::Key(_) | Msg::Resize => {}
             Msg::Paste(text) => self.paste(&text, &mut out),
             Msg::Engine(event) => {
+                self.pool.event(&event, &mut out);
                 if let Some((_, chat)) = &mut self.chat {
                     chat.event(&event, &mut out);
                 }
@@ -197,9 +204,16 @@ impl App {
             Msg::Job(id, told) => match id.owner {
                 Owner::Models | Owner::Name => self.models.told(id, told),
                 Owner::Quantize => self.quantize.told(id, told, &mut out),
+                Owner::Pool => self.pool.told(id, told, &mut out),
                 _ => self.inspect.told(id, told, &mut out),
             },
             Msg::Talk(id, path) => self.talk(id, path, &mut out),
+            Msg::Served(seen) => self.pool.take(*seen, &mut out),
+            Msg::Asked(ask, question) => self.pool.asked(ask, question),
+            Msg::Listened(answer) => {
+                self.pool.listened(answer);
+                out.push(Effect::Serve(Serve::Look));
+            }
             Msg::Logged => self.logs.fetch(),
             Msg::Kept(kept) => {
                 if let Some((_, chat)) = &mut self.chat {
@@ -210,10 +224,13 @@ impl App {
             Msg::Loaded(path, saved) => self.loaded(path, saved, &mut out),
             Msg::Say(text) => self.say(text, Again::Nothing),
             Msg::Mouse(event) => self.mouse(event, &mut out),
-            Msg::EngineGone => match &mut self.chat {
-                Some((_, chat)) => chat.engine_gone(),
-                None => self.say("the engine stopped working", Again::Nothing),
-            },
+            Msg::EngineGone => {
+                self.pool.engine_gone();
+                match &mut self.chat {
+                    Some((_, chat)) => chat.engine_gone(),
+                    None => self.say("the engine stopped working", Again::Nothing),
+                }
+            }
             Msg::InputGone => out.push(Effect::Quit(Exit::HungUp)),
             Msg::Signal(exit) => out.push(Effect::Quit(exit)),
         }
@@ -243,6 +260,7 @@ impl App {
         self.notice.take_if(|n| n.until <= now);
         self.inspect.time(now, out);
         self.quantize.time(now);
+        self.pool.time(now);
         if let Some((_, chat)) = &mut self.chat {
             chat.time(now);
         }
@@ -257,6 +275,7 @@ impl App {
             Page::Models => self.models.paste(text),
             Page::Tab(Tab::Inspect) => self.inspect.paste(text, out),
             Page::Tab(Tab::Quantize) => self.quantize.paste(text),
+            Page::Tab(Tab::Pool) => self.pool.paste(text),
             Page::Tab(_) => {
                 if let Some((_, chat)) = &mut self.chat {
                     self.page = Page::Tab(Tab::Chat);
@@ -273,6 +292,7 @@ impl App {
             (Page::Tab(Tab::Inspect), _) => self.inspect.situation(),
             (Page::Tab(Tab::Quantize), _) => self.quantize.situation(),
             (Page::Tab(Tab::Logs), _) => self.logs.situation(),
+            (Page::Tab(Tab::Pool), _) => self.pool.situation(),
             (Page::Tab(_), Some((_, chat))) => chat.situation(),
             (Page::Tab(_), None) => Now { focus: Focus::Library, ..Now::default() },
         }
@@ -341,6 +361,9 @@ impl App {
             (Action::Scroll(_) | Action::ScrollHalf(_), Some(help)) => help.act(action, out),
             (Action::Interrupt, _) => self.interrupt(out),
             (action, _) => {
+                if action.is_pools() && self.page != Page::Tab(Tab::Pool) {
+                    self.go(Tab::Pool, out);
+                }
                 // What leads to another pane leads out of the help.
                 self.help = None;
                 self.act(action, out);
@@ -433,6 +456,7 @@ impl App {
             (Page::Tab(Tab::Inspect), _) => self.inspect.key(key, out),
             (Page::Tab(Tab::Quantize), _) => self.quantize.key(key),
             (Page::Tab(Tab::Logs), _) => self.logs.key(key),
+            (Page::Tab(Tab::Pool), _) => self.pool.key(key),
             _ => {}
         }
     }
@@ -452,7 +476,16 @@ impl App {
             }
             (Page::Tab(Tab::Quantize), _) => self.quantize.act(action, out),
             (Page::Tab(Tab::Logs), _) => self.logs.act(action, out),
+            (Page::Tab(Tab::Pool), chat) => {
+                self.pool.own(chat.as_ref().map(|(id, _)| *id));
+                self.pool.act(action, out);
+            }
             (Page::Tab(_), _) => {}
+        }
+        match self.pool.take_want() {
+            Some(pool::Want::Chat(path)) => self.want_talk(path, out),
+            Some(pool::Want::Own) => self.page = Page::Tab(Tab::Chat),
+            None => {}
         }
         match self.models.take_want().or_else(|| self.quantize.take_want()) {
             Some(Want::Inspect(path)) => {
@@ -525,6 +558,11 @@ impl App {
                 }
                 self.page = Page::Tab(tab);
             }
+            (Tab::Pool, _) => {
+                self.pool.own(self.chat.as_ref().map(|(id, _)| *id));
+                self.page = Page::Tab(tab);
+                out.push(Effect::Serve(Serve::Look));
+            }
             _ => self.page = Page::Tab(tab),
         }
     }
@@ -537,6 +575,7 @@ impl App {
             (Page::Models, _) if self.models.interrupt() => return,
             (Page::Tab(Tab::Inspect), _) if self.inspect.interrupt() => return,
             (Page::Tab(Tab::Quantize), _) if self.quantize.interrupt() => return,
+            (Page::Tab(Tab::Pool), _) if self.pool.interrupt(out) => return,
             (_, Some((_, chat))) if busy(chat) => return chat.act(Action::Interrupt, out),
             _ => {}
         }

@@ -57,6 +57,16 @@ pub enum Focus {
     Logs,
     /// The wizard.
     Wizard,
+    /// The models in memory.
+    Pool,
+    /// The file server.
+    Server,
+    /// Its messages.
+    Trace,
+    /// The sessions.
+    Sessions,
+    /// A session of somebody else.
+    Reading,
     /// A screen with nothing on it.
     Nothing,
 }
@@ -80,7 +90,14 @@ impl Focus {
 
     /// Whether it is a list.
     fn is_list(self) -> bool {
-        self.is_inspector() || matches!(self, Focus::Library | Focus::Logs | Focus::Wizard)
+        self.is_inspector()
+            || self.is_pool()
+            || matches!(self, Focus::Library | Focus::Logs | Focus::Wizard)
+    }
+
+    /// Whether the pool's screen has it where letters are not text.
+    fn is_pool(self) -> bool {
+        matches!(self, Focus::Pool | Focus::Server | Focus::Trace | Focus::Sessions)
     }
 
     /// Whether letters are text.
@@ -101,6 +118,8 @@ pub enum Place {
     Reading,
     /// In the inspector.
     Inspector,
+    /// In the pool's screen.
+    Pool,
     /// In any list.
     List,
     /// Wherever letters are not text.
@@ -114,7 +133,7 @@ type Named = (Place, &'static str, &'static str);
 
 impl Place {
     /// All that have rows, in the order of the help.
-    const ALL: [Named; 27] = [
+    const ALL: [Named; 33] = [
         (Place::In(Focus::Composer), "Message", "message"),
         (Place::In(Focus::Transcript), "Conversation", "conversation"),
         (Place::In(Focus::Rivals), "Alternatives", "alternatives"),
@@ -135,6 +154,12 @@ impl Place {
         (Place::In(Focus::Play), "Playground", "playground"),
         (Place::In(Focus::Logs), "Logs", "logs"),
         (Place::In(Focus::Wizard), "Quantize", "quantize"),
+        (Place::In(Focus::Pool), "Models in memory", "pool"),
+        (Place::In(Focus::Server), "File server", "server"),
+        (Place::In(Focus::Trace), "Trace", "trace"),
+        (Place::In(Focus::Sessions), "Sessions", "sessions"),
+        (Place::In(Focus::Reading), "Somebody's session", "session"),
+        (Place::Pool, "Pool and server", "pool-screen"),
         (Place::In(Focus::Nothing), "Nothing", "nothing"),
         (Place::Inspector, "Inspector", "inspector"),
         (Place::List, "Lists", "lists"),
@@ -150,6 +175,7 @@ impl Place {
             Place::Chat => focus.is_chat(),
             Place::Reading => focus.is_reading(),
             Place::Inspector => focus.is_inspector(),
+            Place::Pool => focus.is_pool(),
             Place::List => focus.is_list(),
             Place::Outside => !focus.is_text() && focus != Focus::Help,
             Place::Anywhere => true,
@@ -219,6 +245,14 @@ pub struct Now {
     pub replaces: bool,
     /// Other recipes are proposed.
     pub better: bool,
+    /// The chosen model never goes by itself.
+    pub pinned: bool,
+    /// Whether the file server listens; none where there is none.
+    pub serves: Option<bool>,
+    /// Its messages are traced.
+    pub traces: bool,
+    /// The chosen session makes a reply.
+    pub making: bool,
 }
 
 /// A key, with what is held down.

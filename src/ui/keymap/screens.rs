@@ -26,6 +26,43 @@ pub(super) const ROWS: &[Binding] = &[
         Some("refresh")
     }),
     row(In(Focus::Library), &[c('x')], Action::Dismiss, "dismiss the first run's panel", NEVER),
+    // ---- the pool and its server
+    row(In(Focus::Pool), &[on(Enter)], Action::Open, "talk to the model", |n| n.enter),
+    row(In(Focus::Server), &[on(Enter)], Action::Open, "copy the line", |n| n.enter),
+    row(In(Focus::Trace), &[on(Enter)], Action::Open, "load what was asked back", |n| n.enter),
+    row(In(Focus::Sessions), &[on(Enter)], Action::Open, "read what is said there", |n| n.enter),
+    row(In(Focus::Pool), &[c('U')], Action::Unload, "unload the model", |n| {
+        (!n.empty).then_some("unload")
+    }),
+    row(In(Focus::Pool), &[c('P')], Action::Pin, "it never goes by itself, or may", |n| {
+        (!n.empty).then_some(if n.pinned { "unpin" } else { "pin" })
+    }),
+    row(In(Focus::Sessions), &[c('x')], Action::StopReply, "stop its reply", |n| {
+        n.making.then_some("stop reply")
+    }),
+    row(Place::Pool, &[c('L')], Action::Load, "load a model", |_| Some("load")),
+    row(Place::Pool, &[c('l')], Action::Limit, "what the pool may hold", |_| Some("limits")),
+    row(Place::Pool, &[c('9')], Action::Serve, "start the file server, or stop it", |n| {
+        n.serves.map(|on| if on { "stop 9P" } else { "start 9P" })
+    }),
+    row(Place::Pool, &[c('a')], Action::Listen, "listen on another address", |n| {
+        n.serves.map(|_| "listen")
+    }),
+    row(Place::Pool, &[c('t')], Action::Trace, "show every 9P message, or not", |n| {
+        n.serves.map(|_| if n.traces { "no trace" } else { "trace" })
+    }),
+    row(In(Focus::Reading), &[on(Up), c('k')], Action::Scroll(-1), "a line up", |_| Some("scroll")),
+    row(In(Focus::Reading), &[on(Down), c('j')], Action::Scroll(1), "a line down", |_| {
+        Some("scroll")
+    }),
+    row(In(Focus::Reading), &[c('x')], Action::StopReply, "stop its reply", |n| {
+        n.making.then_some("stop reply")
+    }),
+    row(In(Focus::Reading), &[c('y')], Action::Yank { all: false }, "copy the last text", |_| {
+        Some("yank")
+    }),
+    row(In(Focus::Reading), &[c('Y')], Action::Yank { all: true }, "copy all of it", NEVER),
+    row(In(Focus::Reading), &[on(Esc)], Action::Back, "back to the sessions", |_| Some("close")),
     // ---- the log
     row(In(Focus::Logs), &[c('l')], Action::Level, "only lines of a level, or worse", |n| {
         n.filters.then_some("level")
@@ -66,7 +103,7 @@ pub(super) const ROWS: &[Binding] = &[
     row(In(Focus::Wizard), &[c('t')], Action::Text, "the text to try it on", |n| {
         (n.wizard == Some(Step::Evidence)).then_some("text")
     }),
-    row(In(Focus::Wizard), &[c('m')], Action::Limit, "the most divergence allowed", |n| {
+    row(In(Focus::Wizard), &[c('m')], Action::Threshold, "the most divergence allowed", |n| {
         (n.wizard == Some(Step::Evidence)).then_some("limit")
     }),
     row(In(Focus::Wizard), &[c('o')], Action::OpenPath, "type the model, or the file", |n| match n

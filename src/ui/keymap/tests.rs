@@ -7,7 +7,7 @@ use super::*;
 use Focus::{Composer, Help, Knobs, Model, Number, Transcript};
 use Place::In;
 
-const FOCUSES: [Focus; 21] = [
+const FOCUSES: [Focus; 26] = [
     Focus::Rivals,
     Focus::Speed,
     Focus::Prompt,
@@ -28,6 +28,11 @@ const FOCUSES: [Focus; 21] = [
     Focus::Play,
     Focus::Logs,
     Focus::Wizard,
+    Focus::Pool,
+    Focus::Server,
+    Focus::Trace,
+    Focus::Sessions,
+    Focus::Reading,
     Focus::Nothing,
 ];
 

@@ -4,6 +4,7 @@ pub mod chat;
 pub mod inspect;
 pub mod logs;
 pub mod models;
+pub mod pool;
 pub mod quantize;
 
 use ratatui::buffer::Buffer;
@@ -61,7 +62,7 @@ pub const TABS: &[TabRow] = &[
     row(Tab::Lens, "Lens", "Lens", false),
     row(Tab::Compare, "Compare", "Cmp", false),
     row(Tab::Quantize, "Quantize", "Quant", true),
-    row(Tab::Pool, "Pool", "Pool", false),
+    row(Tab::Pool, "Pool", "Pool", true),
     row(Tab::Logs, "Logs", "Log", true),
 ];
 

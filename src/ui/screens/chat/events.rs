@@ -52,6 +52,22 @@ impl Chat {
     }
 
     /// Knobs act from here on: marked, and written down.
+    /// Knobs that somebody else turned move here too.
+    fn moved(&mut self, params: &Params) {
+        let before = self.heard.replace(params.clone());
+        if self.configuring > 0 {
+            self.configuring -= 1;
+            return;
+        }
+        let Some(before) = before else { return };
+        let mut params = params.clone();
+        if params.seed == before.seed {
+            // Theirs is the one that was picked for the last reply.
+            params.seed = self.knobs.params().seed;
+        }
+        self.knobs.set_params(params);
+    }
+
     fn turned(&mut self, params: &Params, out: &mut Vec<Effect>) {
         let Some(node) = self.growing else { return };
         let at = self.tree.len_of(node);
@@ -141,6 +157,7 @@ impl Chat {
     pub(super) fn told(&mut self, event: &Event, out: &mut Vec<Effect>) {
         match event {
             Event::Opened { id, card, n_ctx, kv_bytes } if *id == self.start.id => {
+                (self.configuring, self.heard) = (0, None);
                 let opened = Opened { card: Arc::clone(card), n_ctx: *n_ctx, kv_bytes: *kv_bytes };
                 self.opened(opened, out);
             }
@@ -148,6 +165,7 @@ impl Chat {
                 self.prompted(tokens, out);
             }
             Event::Configured { id, params, .. } if *id == self.start.id => {
+                self.moved(params);
                 self.turned(params, out);
             }
             Event::Prefill { id, done, total } if *id == self.start.id => {

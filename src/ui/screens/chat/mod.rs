@@ -24,6 +24,7 @@ use crate::conversation::file::Saved;
 use crate::conversation::{NodeId, Place, Record, Tree};
 use crate::engine::Error;
 use crate::engine::model::Card;
+use crate::engine::sampler::Params;
 use crate::engine::service::{Command, Event, SessionId, Source};
 use crate::engine::session::Setup;
 use crate::engine::tokenizer::Token;
@@ -144,6 +145,9 @@ pub struct Chat {
     file: Option<PathBuf>,
     composer: Composer,
     knobs: Knobs,
+    /// Knobs of ours that the engine has not told of yet, and those that it told of last.
+    configuring: usize,
+    heard: Option<Params>,
     focus: Focus,
     zoomed: bool,
     reply: Reply,
@@ -180,6 +184,8 @@ impl Chat {
             begun: false,
             file: None,
             composer: Composer::default(),
+            configuring: 0,
+            heard: None,
             focus: Focus::Composer,
             zoomed: false,
             reply: Reply::default(),
@@ -418,6 +424,7 @@ impl Chat {
         }
         if matches!(self.phase, Phase::Busy { .. } | Phase::Idle) {
             let id = self.start.id;
+            self.configuring += 1;
             out.push(Effect::Engine(Command::Configure { id, params }));
         }
         self.flash(self.knobs.chosen_text());

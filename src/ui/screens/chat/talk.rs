@@ -133,6 +133,7 @@ impl Chat {
         self.begin(node, seed, false);
         let id = self.start.id;
         let max = if max == 0 { self.knobs.max() } else { max };
+        self.configuring += 1;
         out.push(Effect::Engine(Command::Configure { id, params }));
         out.push(Effect::Engine(Command::Prompt { id, prompt, max }));
     }
@@ -207,6 +208,7 @@ impl Chat {
         self.knobs.begin(params.seed);
         self.begin(node, params.seed, same);
         let (id, pos, max) = (self.start.id, tokens.len(), how.max);
+        self.configuring += 1;
         out.push(Effect::Engine(Command::Configure { id, params }));
         out.push(Effect::Engine(Command::Restore { id, tokens, reply }));
         out.push(Effect::Engine(match how.pick {

@@ -491,7 +491,9 @@ impl Screen for Quantize {
                 _ => {}
             },
             Action::Text if idle && self.step == Step::Evidence => self.begin_typing(Field::Text),
-            Action::Limit if idle && self.step == Step::Evidence => self.begin_typing(Field::Limit),
+            Action::Threshold if idle && self.step == Step::Evidence => {
+                self.begin_typing(Field::Limit)
+            }
             Action::Accept(what) if idle && self.doubts().iter().any(|(w, ..)| *w == what) => {
                 self.accept(what);
             }

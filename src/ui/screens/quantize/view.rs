@@ -395,7 +395,7 @@ impl Quantize {
         ));
         side.push((
             Role::Dim,
-            format!("{} a limit, which holds for the file too", key(Action::Limit)),
+            format!("{} a limit, which holds for the file too", key(Action::Threshold)),
         ));
         View {
             title: "Evidence, before a byte is written".into(),
