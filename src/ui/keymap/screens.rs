@@ -42,7 +42,7 @@ pub(super) const ROWS: &[Binding] = &[
     }),
     row(Place::Pool, &[c('L')], Action::Load, "load a model", |_| Some("load")),
     row(Place::Pool, &[c('l')], Action::Limit, "what the pool may hold", |_| Some("limits")),
-    row(Place::Pool, &[c('9')], Action::Serve, "start the file server, or stop it", |n| {
+    row(Place::Pool, &[c('9')], Action::Serve, "start the server, or stop it", |n| {
         n.serves.map(|on| if on { "stop 9P" } else { "start 9P" })
     }),
     row(Place::Pool, &[c('a')], Action::Listen, "listen on another address", |n| {
