@@ -11,7 +11,7 @@ use ratatui::crossterm::event::{
     KeyboardEnhancementFlags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
 };
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
 
@@ -47,6 +47,8 @@ impl Guard {
         execute!(
             stdout(),
             EnterAlternateScreen,
+            // A terminal without one shows what was there, between the cells that are drawn.
+            Clear(ClearType::All),
             EnableBracketedPaste,
             PushKeyboardEnhancementFlags(keys)
         )?;
